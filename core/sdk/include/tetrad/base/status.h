@@ -1,6 +1,6 @@
-// What crosses the plugin line instead of an exception: a code and a text. Plugin interfaces are noexcept and return a
-// Status; the author-facing wrappers of the SDK turn exceptions into one (guarded()), and the host turns a failed one
-// back into an Error that names the plugin.
+// What crosses the plugin line instead of an exception: a code and a text. Plugin interfaces are noexcept and
+// return a Status; the author-facing wrappers of the SDK turn exceptions into one (guarded()), and the host
+// turns a failed one back into an Error that names the plugin.
 #pragma once
 
 #include <exception>
@@ -16,7 +16,7 @@ enum class StatusCode : int {
   unsupported,     // device, dtype, shape or method that the plugin cannot do; say which
   out_of_memory,   // kept apart so that the guard and the KV policy can react
   device_error,
-  numerics,        // a non-finite value was met
+  numerics,  // a non-finite value was met
   internal,
 };
 
