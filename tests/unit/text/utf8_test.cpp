@@ -46,8 +46,9 @@ bool valid_by_table(const std::string& s) {
 
 TEST(Utf8, AgreesWithTheStandardsTableOnRandomBytes) {
   std::mt19937 rng(7);
+  using namespace std::string_literals;
   const std::string interesting =
-      "\x00\x41\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc1\xc2\xdf\xe0\xe1\xec\xed\xee\xef\xf0\xf1\xf3\xf4\xf5\xff";
+      "\x00\x41\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc1\xc2\xdf\xe0\xe1\xec\xed\xee\xef\xf0\xf1\xf3\xf4\xf5\xff"s;
   for (int round = 0; round < 200000; ++round) {
     std::string s(rng() % 7, '\0');
     for (char& c : s) c = interesting[rng() % interesting.size()];
