@@ -1,0 +1,373 @@
+// Compiled once per vector target by foreach_target. Everything is worked in blocks of 16 elements through
+// tags of at most 16 float lanes, so that one source serves 4, 8 and 16 lanes; block scales are computed
+// lane-parallel over a chunk of blocks. All float operations are single IEEE operations in the order of
+// profile.h.
+#include "nvfp4/simd_codec.h"
+
+#include <tetrad/nvfp4/reference.h>
+
+#include <algorithm>
+#include <cstring>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "nvfp4/simd_codec.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+#include "nvfp4/simd_targets.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace tetrad::nvfp4::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+#if HWY_TARGET == HWY_SCALAR  // a processor without any vector unit that Highway knows: the reference does it
+
+template <class T>
+std::uint32_t amax_bits(const T* x, std::int64_t rows, std::int64_t cols, std::int64_t stride) {
+  const Amax found = reference::amax(x, rows, cols, stride);
+  return found.first_bad < 0 ? float_bits(found.value) : kFloatNan;
+}
+
+template <class T>
+bool quantize_te(const T* x, std::int64_t rows, std::int64_t cols, std::int64_t stride, GlobalScale global,
+                 BlockShape block, std::uint8_t* codes, std::uint8_t* scales) {
+  const EncodeOptions options{Profile::te, GlobalRule::exact, block};
+  return reference::quantize(x, rows, cols, stride, global, options, codes, scales) < 0;
+}
+
+template <class T>
+void dequantize_rows(const std::uint8_t* codes, const std::uint8_t* scales, float decode_scale,
+                     std::int64_t rows, std::int64_t cols, T* out) {
+  reference::dequantize(codes, scales, decode_scale, rows, cols, out);
+}
+
+#else
+
+using F = hn::CappedTag<float, 16>;
+using U = hn::RebindToUnsigned<F>;
+constexpr std::int64_t kChunkBlocks = 32;  // blocks whose scales are computed together
+
+HWY_INLINE hn::Vec<F> load(F df, const float* x) {
+  return hn::LoadU(df, x);
+}
+
+HWY_INLINE hn::Vec<F> load(F df, const Bf16* x) {
+  const hn::Rebind<std::uint16_t, F> du16;
+  const U du;
+  const auto half = hn::LoadU(du16, reinterpret_cast<const std::uint16_t*>(x));
+  return hn::BitCast(df, hn::ShiftLeft<16>(hn::PromoteTo(du, half)));
+}
+
+// Pointer to 16 elements: x itself, or a zero-padded copy when fewer than 16 are left in the row.
+template <class T>
+HWY_INLINE const T* whole_block(const T* x, std::int64_t left, T* copy) {
+  if (left >= kBlock) return x;
+  for (std::int64_t i = 0; i < kBlock; ++i) copy[i] = i < left ? x[i] : T{};
+  return copy;
+}
+
+// Greatest |x| of 16 elements as bit patterns, lane by lane.
+template <class T>
+HWY_INLINE hn::Vec<U> block_amax(const T* x) {
+  const F df;
+  const U du;
+  const auto magnitude = hn::Set(du, 0x7FFFFFFFu);
+  auto greatest = hn::Zero(du);
+  for (std::size_t i = 0; i < kBlock; i += hn::Lanes(df)) {
+    greatest = hn::Max(greatest, hn::And(hn::BitCast(du, load(df, x + i)), magnitude));
+  }
+  return greatest;
+}
+
+template <class T>
+std::uint32_t amax_bits(const T* x, std::int64_t rows, std::int64_t cols, std::int64_t stride) {
+  const U du;
+  T copy[kBlock];
+  auto greatest0 = hn::Zero(du);
+  auto greatest1 = hn::Zero(du);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const T* row = x + r * stride;
+    std::int64_t c = 0;
+    for (; c + 2 * kBlock <= cols; c += 2 * kBlock) {
+      greatest0 = hn::Max(greatest0, block_amax(row + c));
+      greatest1 = hn::Max(greatest1, block_amax(row + c + kBlock));
+    }
+    for (; c < cols; c += kBlock)
+      greatest0 = hn::Max(greatest0, block_amax(whole_block(row + c, cols - c, copy)));
+  }
+  return hn::GetLane(hn::MaxOfLanes(du, hn::Max(greatest0, greatest1)));
+}
+
+// One vector of BlockEncoder<te>::scale and factor. `amax` holds finite block maxima; code comes back as u32
+// lanes.
+HWY_INLINE void encode_scales(hn::Vec<F> amax, hn::Vec<F> sixth, hn::Vec<F> decode, hn::Vec<U>& code,
+                              hn::Vec<F>& factor) {
+  const F df;
+  const U du;
+  const auto s = hn::Min(hn::Mul(amax, sixth), hn::Set(df, kE4m3Max));
+  const auto u = hn::BitCast(du, s);
+  const auto odd = hn::And(hn::ShiftRight<20>(u), hn::Set(du, 1u));
+  const auto normal =
+      hn::Sub(hn::ShiftRight<20>(hn::Add(hn::Add(u, hn::Set(du, 0x7FFFFu)), odd)), hn::Set(du, 960u));
+  // 2^14 has an ulp of 2^-9: adding it rounds to the subnormal grid, ties to even.
+  const auto anchor = hn::Set(df, 16384.0f);
+  const auto subnormal = hn::Sub(hn::BitCast(du, hn::Add(s, anchor)), hn::BitCast(du, anchor));
+  const auto is_subnormal = hn::Lt(s, hn::Set(df, 0.015625f));
+  code = hn::IfThenElse(hn::RebindMask(du, is_subnormal), subnormal, normal);
+  const auto normal_value = hn::BitCast(df, hn::ShiftLeft<20>(hn::Add(normal, hn::Set(du, 960u))));
+  const auto subnormal_value =
+      hn::Mul(hn::ConvertTo(df, hn::BitCast(hn::RebindToSigned<F>(), subnormal)), hn::Set(df, 0.001953125f));
+  const auto value = hn::IfThenElse(is_subnormal, subnormal_value, normal_value);
+  factor = hn::Min(hn::Div(hn::Set(df, 1.0f), hn::Mul(value, decode)), hn::Set(df, kFloatMax));
+}
+
+// One vector of e2m1_encode(x * factor); codes come back as u32 lanes.
+HWY_INLINE hn::Vec<U> encode_elements(hn::Vec<F> x, hn::Vec<F> factor) {
+  const F df;
+  const U du;
+  const auto q = hn::Mul(x, factor);
+  const auto u = hn::BitCast(du, q);
+  const auto sign = hn::And(hn::ShiftRight<28>(u), hn::Set(du, 8u));
+  const auto magnitude = hn::Min(hn::Abs(q), hn::Set(df, kE2m1Max));
+  const auto m = hn::BitCast(du, magnitude);
+  const auto odd = hn::And(hn::ShiftRight<22>(m), hn::Set(du, 1u));
+  const auto normal =
+      hn::Sub(hn::ShiftRight<22>(hn::Add(hn::Add(m, hn::Set(du, 0x1FFFFFu)), odd)), hn::Set(du, 252u));
+  // 2^22 has an ulp of .5: adding it rounds to the grid below 1, ties to even.
+  const auto anchor = hn::Set(df, 4194304.0f);
+  const auto small = hn::Sub(hn::BitCast(du, hn::Add(magnitude, anchor)), hn::BitCast(du, anchor));
+  const auto is_small = hn::RebindMask(du, hn::Lt(magnitude, hn::Set(df, 1.0f)));
+  return hn::Or(sign, hn::IfThenElse(is_small, small, normal));
+}
+
+// 16 elements -> 8 bytes.
+template <class T>
+HWY_INLINE void encode_block(const T* x, float factor, std::uint8_t* codes) {
+  const F df;
+  const hn::Repartition<std::uint64_t, F> du64;
+  const hn::Rebind<std::uint8_t, decltype(du64)> du8;
+  const auto f = hn::Set(df, factor);
+  for (std::size_t i = 0; i < kBlock; i += hn::Lanes(df)) {
+    // A 64-bit lane holds two codes, the even element's in its low half: bring the odd one beside it.
+    const auto pairs = hn::BitCast(du64, encode_elements(load(df, x + i), f));
+    hn::StoreU(hn::TruncateTo(du8, hn::Or(pairs, hn::ShiftRight<28>(pairs))), du8, codes + i / 2);
+  }
+}
+
+// Up to kChunkBlocks blocks side by side in `rows` rows (1, or up to 16 that share their scales).
+template <class T>
+bool quantize_chunk(const T* x, std::int64_t rows, std::int64_t cols, std::int64_t stride, GlobalScale global,
+                    std::uint8_t* codes, std::int64_t row_codes, std::uint8_t* scales,
+                    std::int64_t row_scales) {
+  const F df;
+  const U du;
+  const hn::Rebind<std::uint8_t, U> du8;
+  const std::int64_t blocks = (cols + kBlock - 1) / kBlock;
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(df));
+  T copy[kBlock];
+  HWY_ALIGN std::uint32_t greatest[kChunkBlocks];
+  HWY_ALIGN float factors[kChunkBlocks];
+  HWY_ALIGN std::uint8_t scale_codes[kChunkBlocks];
+
+  auto all = hn::Zero(du);
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    auto block = hn::Zero(du);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      block = hn::Max(block, block_amax(whole_block(x + r * stride + b * kBlock, cols - b * kBlock, copy)));
+    }
+    all = hn::Max(all, block);
+    greatest[b] = hn::GetLane(hn::MaxOfLanes(du, block));
+  }
+  const bool finite = is_finite_bits(hn::GetLane(hn::MaxOfLanes(du, all)));
+  for (std::int64_t b = blocks; b % lanes != 0; ++b) greatest[b] = 0;
+
+  const auto sixth = hn::Set(df, global.encode * (1.0f / 6.0f));
+  const auto decode = hn::Set(df, global.decode);
+  for (std::int64_t b = 0; b < blocks; b += lanes) {
+    hn::Vec<U> code;
+    hn::Vec<F> factor;
+    encode_scales(hn::BitCast(df, hn::Load(du, greatest + b)), sixth, decode, code, factor);
+    hn::StoreU(hn::TruncateTo(du8, code), du8, scale_codes + b);
+    hn::Store(factor, df, factors + b);
+  }
+
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t b = 0; b < blocks; ++b) {
+      const T* block = whole_block(x + r * stride + b * kBlock, cols - b * kBlock, copy);
+      encode_block(block, factors[b], codes + r * row_codes + b * (kBlock / 2));
+    }
+    std::memcpy(scales + r * row_scales, scale_codes, static_cast<std::size_t>(blocks));
+  }
+  if (finite) return true;
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    if (is_finite_bits(greatest[b])) continue;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      std::memset(codes + r * row_codes + b * (kBlock / 2), 0, kBlock / 2);
+      scales[r * row_scales + b] = kE4m3Nan;
+    }
+  }
+  return false;
+}
+
+template <class T>
+bool quantize_te(const T* x, std::int64_t rows, std::int64_t cols, std::int64_t stride, GlobalScale global,
+                 BlockShape block, std::uint8_t* codes, std::uint8_t* scales) {
+  const std::int64_t row_codes = packed_cols(cols) / 2;
+  const std::int64_t row_scales = packed_cols(cols) / kBlock;
+  const std::int64_t tile_rows = block == BlockShape::tile16x16 ? kBlock : 1;
+  const std::int64_t chunk = kChunkBlocks * kBlock;
+  bool finite = true;
+  for (std::int64_t r = 0; r < rows; r += tile_rows) {
+    for (std::int64_t c = 0; c < cols; c += chunk) {
+      finite &= quantize_chunk(x + r * stride + c, std::min(tile_rows, rows - r), std::min(chunk, cols - c),
+                               stride, global, codes + r * row_codes + c / 2, row_codes,
+                               scales + r * row_scales + c / kBlock, row_scales);
+    }
+  }
+  return finite;
+}
+
+HWY_INLINE void store(hn::Vec<F> v, float* out) {
+  hn::StoreU(v, F(), out);
+}
+
+HWY_INLINE void store(hn::Vec<F> v, Bf16* out) {
+  const U du;
+  const hn::Rebind<std::uint16_t, F> du16;
+  const auto u = hn::BitCast(du, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(u), hn::Set(du, 1u));
+  const auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(u, hn::Set(du, 0x7FFFu)), odd));
+  const auto nan = hn::RebindMask(du, hn::IsNaN(v));
+  hn::StoreU(hn::TruncateTo(du16, hn::IfThenElse(nan, hn::Set(du, 0x7FC0u), rounded)), du16,
+             reinterpret_cast<std::uint16_t*>(out));
+}
+
+// 8 bytes -> 16 elements at `out`.
+template <class T>
+HWY_INLINE void decode_block(const std::uint8_t* codes, float scale, float decode_scale, T* out) {
+  const F df;
+  const U du;
+  const hn::FixedTag<std::uint8_t, 16> du8;
+  const hn::FixedTag<std::uint16_t, 8> du16;
+  const hn::Rebind<std::uint16_t, F> du16_lanes;
+  // An element is exact in bf16; its two bytes come from two tables, so that -0 keeps its sign.
+  HWY_ALIGN static constexpr std::uint8_t kLow[16] = {0x00, 0x00, 0x80, 0xC0, 0x00, 0x40, 0x80, 0xC0,
+                                                      0x00, 0x00, 0x80, 0xC0, 0x00, 0x40, 0x80, 0xC0};
+  HWY_ALIGN static constexpr std::uint8_t kHigh[16] = {0x00, 0x3F, 0x3F, 0x3F, 0x40, 0x40, 0x40, 0x40,
+                                                       0x80, 0xBF, 0xBF, 0xBF, 0xC0, 0xC0, 0xC0, 0xC0};
+  const hn::Half<decltype(du8)> du8_half;
+  const auto bytes = hn::ZeroExtendVector(du8, hn::LoadU(du8_half, codes));
+  const auto nibbles = hn::InterleaveLower(
+      du8, hn::And(bytes, hn::Set(du8, 15)),
+      hn::And(hn::BitCast(du8, hn::ShiftRight<4>(hn::BitCast(du16, bytes))), hn::Set(du8, 15)));
+  const auto low = hn::TableLookupBytes(hn::Load(du8, kLow), nibbles);
+  const auto high = hn::TableLookupBytes(hn::Load(du8, kHigh), nibbles);
+  HWY_ALIGN std::uint16_t elements[kBlock];
+  hn::Store(hn::BitCast(du16, hn::InterleaveLower(du8, low, high)), du16, elements);
+  hn::Store(hn::BitCast(du16, hn::InterleaveUpper(du8, low, high)), du16, elements + 8);
+  const auto block_scale = hn::Set(df, scale);
+  const auto global = hn::Set(df, decode_scale);
+  for (std::size_t i = 0; i < kBlock; i += hn::Lanes(df)) {
+    const auto wide = hn::ShiftLeft<16>(hn::PromoteTo(du, hn::Load(du16_lanes, elements + i)));
+    store(hn::Mul(hn::Mul(hn::BitCast(df, wide), block_scale), global), out + i);
+  }
+}
+
+template <class T>
+void dequantize_rows(const std::uint8_t* codes, const std::uint8_t* scales, float decode_scale,
+                     std::int64_t rows, std::int64_t cols, T* out) {
+  const std::int64_t row_codes = packed_cols(cols) / 2;
+  const std::int64_t row_scales = packed_cols(cols) / kBlock;
+  T last[kBlock];
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t c = 0; c < cols; c += kBlock) {
+      const bool whole = cols - c >= kBlock;
+      T* target = out + r * cols + c;
+      decode_block(codes + r * row_codes + c / 2, e4m3_decode(scales[r * row_scales + c / kBlock]),
+                   decode_scale, whole ? target : last);
+      if (!whole) std::copy(last, last + (cols - c), target);
+    }
+  }
+}
+
+#endif  // HWY_SCALAR
+
+std::uint32_t amax_bits_float(const float* x, std::int64_t rows, std::int64_t cols, std::int64_t stride) {
+  return amax_bits(x, rows, cols, stride);
+}
+
+std::uint32_t amax_bits_bf16(const Bf16* x, std::int64_t rows, std::int64_t cols, std::int64_t stride) {
+  return amax_bits(x, rows, cols, stride);
+}
+
+bool quantize_te_float(const float* x, std::int64_t rows, std::int64_t cols, std::int64_t stride,
+                       GlobalScale global, BlockShape block, std::uint8_t* codes, std::uint8_t* scales) {
+  return quantize_te(x, rows, cols, stride, global, block, codes, scales);
+}
+
+bool quantize_te_bf16(const Bf16* x, std::int64_t rows, std::int64_t cols, std::int64_t stride,
+                      GlobalScale global, BlockShape block, std::uint8_t* codes, std::uint8_t* scales) {
+  return quantize_te(x, rows, cols, stride, global, block, codes, scales);
+}
+
+void dequantize_float(const std::uint8_t* codes, const std::uint8_t* scales, float decode_scale,
+                      std::int64_t rows, std::int64_t cols, float* out) {
+  dequantize_rows(codes, scales, decode_scale, rows, cols, out);
+}
+
+void dequantize_bf16(const std::uint8_t* codes, const std::uint8_t* scales, float decode_scale,
+                     std::int64_t rows, std::int64_t cols, Bf16* out) {
+  dequantize_rows(codes, scales, decode_scale, rows, cols, out);
+}
+
+const char* target_name() {
+  return hwy::TargetName(HWY_TARGET);
+}
+
+}  // namespace tetrad::nvfp4::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace tetrad::nvfp4::simd {
+
+HWY_EXPORT(amax_bits_float);
+HWY_EXPORT(amax_bits_bf16);
+HWY_EXPORT(quantize_te_float);
+HWY_EXPORT(quantize_te_bf16);
+HWY_EXPORT(dequantize_float);
+HWY_EXPORT(dequantize_bf16);
+HWY_EXPORT(target_name);
+
+std::uint32_t amax_bits(const float* x, std::int64_t rows, std::int64_t cols, std::int64_t stride) {
+  return HWY_DYNAMIC_DISPATCH(amax_bits_float)(x, rows, cols, stride);
+}
+
+std::uint32_t amax_bits(const Bf16* x, std::int64_t rows, std::int64_t cols, std::int64_t stride) {
+  return HWY_DYNAMIC_DISPATCH(amax_bits_bf16)(x, rows, cols, stride);
+}
+
+bool quantize_te(const float* x, std::int64_t rows, std::int64_t cols, std::int64_t stride,
+                 GlobalScale global, BlockShape block, std::uint8_t* codes, std::uint8_t* scales) {
+  return HWY_DYNAMIC_DISPATCH(quantize_te_float)(x, rows, cols, stride, global, block, codes, scales);
+}
+
+bool quantize_te(const Bf16* x, std::int64_t rows, std::int64_t cols, std::int64_t stride, GlobalScale global,
+                 BlockShape block, std::uint8_t* codes, std::uint8_t* scales) {
+  return HWY_DYNAMIC_DISPATCH(quantize_te_bf16)(x, rows, cols, stride, global, block, codes, scales);
+}
+
+void dequantize(const std::uint8_t* codes, const std::uint8_t* scales, float decode_scale, std::int64_t rows,
+                std::int64_t cols, float* out) {
+  HWY_DYNAMIC_DISPATCH(dequantize_float)(codes, scales, decode_scale, rows, cols, out);
+}
+
+void dequantize(const std::uint8_t* codes, const std::uint8_t* scales, float decode_scale, std::int64_t rows,
+                std::int64_t cols, Bf16* out) {
+  HWY_DYNAMIC_DISPATCH(dequantize_bf16)(codes, scales, decode_scale, rows, cols, out);
+}
+
+const char* target_name() {
+  return HWY_DYNAMIC_DISPATCH(target_name)();
+}
+
+}  // namespace tetrad::nvfp4::simd
+#endif  // HWY_ONCE
