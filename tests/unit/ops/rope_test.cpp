@@ -1,0 +1,54 @@
+#include "ops/rope.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+namespace tetrad::ops {
+namespace {
+
+std::vector<double> frequencies(int dim, double theta) {
+  std::vector<double> result;
+  for (int i = 0; i < dim / 2; ++i) result.push_back(std::pow(theta, -2.0 * i / dim));
+  return result;
+}
+
+// The formula, element by element: (a, b) = (x[i], x[i + D/2]) rotated by angle position * inv_freq[i].
+void expect_rotated(const at::Tensor& x, const at::Tensor& y, const std::vector<double>& inv_freq, std::int64_t begin, double tolerance) {
+  const std::int64_t half = x.size(2) / 2;
+  for (std::int64_t t = 0; t < x.size(0); ++t) {
+    for (std::int64_t h = 0; h < x.size(1); ++h) {
+      for (std::int64_t i = 0; i < half; ++i) {
+        const double angle = static_cast<double>(begin + t) * inv_freq[static_cast<std::size_t>(i)];
+        const double a = x[t][h][i].item<double>(), b = x[t][h][i + half].item<double>();
+        EXPECT_NEAR(y[t][h][i].item<double>(), a * std::cos(angle) - b * std::sin(angle), tolerance);
+        EXPECT_NEAR(y[t][h][i + half].item<double>(), b * std::cos(angle) + a * std::sin(angle), tolerance);
+      }
+    }
+  }
+}
+
+TEST(Rope, equals_the_formula) {
+  const std::vector<double> inv_freq = frequencies(16, 10000.0);
+  RopeTable table(inv_freq, 1.0, at::kCPU);
+  const at::Tensor x = at::randn({4, 3, 16});
+  expect_rotated(x, table.apply(x, 11), inv_freq, 11, 1e-5);
+}
+
+TEST(Rope, growing_the_table_changes_nothing) {
+  RopeTable small(frequencies(8, 1e6), 1.0, at::kCPU), large(frequencies(8, 1e6), 1.0, at::kCPU);
+  const at::Tensor x = at::randn({1, 2, 8});
+  (void)large.apply(x, 9000);
+  EXPECT_TRUE(small.apply(x, 700).equal(large.apply(x, 700)));
+}
+
+TEST(Rope, attention_scaling_multiplies) {
+  RopeTable plain(frequencies(8, 1e4), 1.0, at::kCPU), scaled(frequencies(8, 1e4), 2.0, at::kCPU);
+  const at::Tensor x = at::randn({3, 1, 8});
+  EXPECT_LT((scaled.apply(x, 5) - plain.apply(x, 5) * 2).abs().max().item<double>(), 1e-6);
+}
+
+}  // namespace
+}  // namespace tetrad::ops
