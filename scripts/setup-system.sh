@@ -4,7 +4,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-build="g++ make git ca-certificates python3 python3-venv ninja-build ccache mold libboost-dev libboost-filesystem-dev
+build="g++ make git pkg-config ca-certificates python3 python3-venv ninja-build ccache mold libboost-dev libboost-filesystem-dev
   libboost-system-dev libyaml-cpp-dev libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev
   libhwy-dev"
 test="libgtest-dev libgmock-dev libbenchmark-dev"
@@ -44,6 +44,6 @@ else
   say "Installing system packages:$missing"
 fi
 apt() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 -qq "$@"; }
-apt update >&2 || die "apt-get update failed; check the network, then run make again"
-apt install -y --no-install-recommends $missing >&2 ||
+apt update >/dev/null || die "apt-get update failed; check the network, then run make again"
+apt install -y --no-install-recommends $missing >/dev/null ||
   die "apt-get could not install:$missing. Its message stands above; run make again once that is solved"
