@@ -25,9 +25,9 @@ const char* exit_code_name(ExitCode code) noexcept;
 
 class Error : public std::runtime_error {
  public:
-  Error(ExitCode code, std::string message) : std::runtime_error(std::move(message)), code_(code) {}
+  Error(ExitCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
   // A runtime failure (exit code 1).
-  explicit Error(std::string message) : Error(ExitCode::runtime, std::move(message)) {}
+  explicit Error(const std::string& message) : Error(ExitCode::runtime, message) {}
 
   ExitCode code() const noexcept { return code_; }
 

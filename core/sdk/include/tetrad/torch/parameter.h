@@ -31,7 +31,7 @@ struct Planes {
   at::Tensor scales;          // uint8 [N, Kp / 16], E4M3 bits
   float decode_scale = 1.0F;  // global scale; applied as the product's fp32 alpha, never multiplied into a
                               // bf16 weight unless it is a power of two
-  at::Tensor lo_codes;  // uint8 [N, Kp / 2] for nvfp4_hi_lo, undefined otherwise
+  at::Tensor lo_codes;        // uint8 [N, Kp / 2] for nvfp4_hi_lo, undefined otherwise
 };
 
 struct Parameter {
