@@ -60,7 +60,7 @@ set(TETRAD_TORCH_FULL_VERSION "${_torch_version}")
 get_filename_component(TETRAD_SITE_PACKAGES "${_torch}" DIRECTORY)
 message(STATUS "libtorch ${_torch_version}: ${_torch}")
 
-# Run path: CMake adds torch/lib for every target that links one of these, also on install. It is written as DT_RPATH, which
+# Run path: CMake adds torch/lib for every target that links one of these. It is written as DT_RPATH, which
 # the loader asks before LD_LIBRARY_PATH (DT_RUNPATH comes after it), so that a stray libtorch cannot slip in. NVIDIA's
 # libraries are found by the wheel's own DT_RPATH, relative to torch/lib.
 set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)

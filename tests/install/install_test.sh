@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# install_test.sh CMAKE BUILD_DIR SOURCE_DIR CXX: installs, moves the tree, runs what was moved and builds a plugin against it.
+set -euo pipefail
+cmake=$1 build=$2 source=$3 cxx=$4
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+fail() { echo "FAILED: $*" >&2; exit 1; }
+
+"$cmake" --install "$build" --prefix "$work/first" >"$work/install.log" || { cat "$work/install.log"; fail "cmake --install"; }
+mv "$work/first" "$work/moved"
+prefix="$work/moved"
+
+for path in bin/host libexec/tetrad/tetrad-engine lib/tetrad/plugins/backend-nvfp4.so lib/tetrad/plugins/kvc-persistent.so \
+    share/tetrad/configs/fp2-model.yaml include/tetrad/base/error.h include/tetrad/nvfp4/codec.h \
+    lib/cmake/Tetrad/TetradConfig.cmake; do
+  [ -e "$prefix/$path" ] || fail "$path was not installed"
+done
+
+# From the moved tree and an empty working directory: the launcher, the plugins beside it, and the engine (libtorch).
+mkdir "$work/empty" && cd "$work/empty"
+unset TETRAD_PLUGIN_PATH
+# A libtorch that cannot be loaded stands first in LD_LIBRARY_PATH: the run path of the installed files must win.
+mkdir "$work/bogus" && for lib in libc10.so libtorch_cpu.so; do echo bogus >"$work/bogus/$lib"; done
+export LD_LIBRARY_PATH="$work/bogus"
+"$prefix/bin/host" --help >"$work/help" || fail "host --help"
+"$prefix/bin/host" plugins list --json >"$work/plugins.json" || fail "host plugins list"
+grep -q "$prefix/lib/tetrad/plugins/backend-nvfp4.so" "$work/plugins.json" || { cat "$work/plugins.json"; fail "plugins list does not name the moved plugin"; }
+"$prefix/bin/host" config validate "$prefix/share/tetrad/configs/fp2-model.yaml" || fail "host config validate of the installed config"
+if ldd "$prefix/libexec/tetrad/tetrad-engine" | grep -E 'not found|bogus'; then fail "the installed engine does not find its libraries"; fi
+unset LD_LIBRARY_PATH
+
+"$cmake" -S "$source/tests/install/author" -B "$work/author" -G Ninja "-DCMAKE_PREFIX_PATH=$prefix" "-DCMAKE_CXX_COMPILER=$cxx" \
+  -DCMAKE_BUILD_TYPE=RelWithDebInfo "-DFIXTURES=$source/tests/plugin/fixtures" >"$work/author.log" 2>&1 || { cat "$work/author.log"; fail "find_package(Tetrad)"; }
+"$cmake" --build "$work/author" >"$work/author.log" 2>&1 || { cat "$work/author.log"; fail "building a plugin against the installed SDK"; }
+plugin=$(find "$work/author" -name good.so)
+"$prefix/bin/host" plugins inspect "$plugin" >"$work/inspect" || { cat "$work/inspect"; fail "host plugins inspect of the author's plugin"; }
+echo "installed, moved, ran, and built a plugin"
