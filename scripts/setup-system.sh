@@ -5,7 +5,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 build="g++ make git pkg-config ca-certificates python3 python3-venv ninja-build ccache mold libboost-dev libboost-filesystem-dev
-  libboost-system-dev libyaml-cpp-dev libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev
+  libboost-system-dev libyaml-cpp-dev libfmt-dev libcli11-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev
   libhwy-dev"
 test="libgtest-dev libgmock-dev libbenchmark-dev"
 lint="clang-format clang-tidy"
