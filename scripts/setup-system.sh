@@ -44,6 +44,8 @@ else
   say "Installing system packages:$missing"
 fi
 apt() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 -qq "$@"; }
+# An installation that was interrupted leaves packages unpacked but not configured; apt refuses to go on before that is done.
+$sudo dpkg --configure -a >/dev/null || die "dpkg --configure -a failed; its message stands above"
 apt update >/dev/null || die "apt-get update failed; check the network, then run make again"
 apt install -y --no-install-recommends $missing >/dev/null ||
   die "apt-get could not install:$missing. Its message stands above; run make again once that is solved"
