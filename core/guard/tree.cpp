@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,6 +33,12 @@ bool kill_exactly(const ProcStat& stat) noexcept {
   }
   if (fd >= 0) ::close(fd);
   return sent;
+}
+
+// Whether this process has any child, dead or alive; a subreaper's orphaned descendants are among them.
+bool has_children() noexcept {
+  siginfo_t info{};
+  return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
 }
 
 }  // namespace
@@ -102,11 +109,15 @@ std::size_t ProcessTree::kill_all(double patience_secs, void (*reap)(void*), voi
   int empty_scans = 0;
   for (;;) {
     refresh();
-    empty_scans = members_ == 0 ? empty_scans + 1 : 0;
-    if (empty_scans == 2 || monotonic_ns() >= end) return members_;
+    // A chain of forks can be ahead of every scan; the kernel's word counts where it is asked about our own
+    // children.
+    const bool left = members_ > 0 || (reap != nullptr && supervisor_ == ::getpid() && has_children());
+    empty_scans = left ? 0 : empty_scans + 1;
+    if (empty_scans == 2) return 0;
+    if (monotonic_ns() >= end) return left ? std::max<std::size_t>(members_, 1) : 0;
     kill_once();
     if (reap != nullptr) reap(context);
-    if (members_ > 0) ::poll(nullptr, 0, 1);
+    if (left) ::poll(nullptr, 0, 1);
   }
 }
 

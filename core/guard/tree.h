@@ -34,8 +34,9 @@ class ProcessTree {
   std::size_t kill_once() noexcept;
 
   // kill_once() until two scans in a row find nobody alive or `patience_secs` have passed (a process in
-  // uninterruptible sleep). Calls reap(context) between scans, so that the supervisor collects its zombies.
-  // Returns the members still alive at the end.
+  // uninterruptible sleep). Calls reap(context) between scans, so that the supervisor collects its zombies;
+  // with it, and called by the supervisor, the kernel must also say that no child is left: a chain of forks
+  // whose links end at once can be ahead of every scan. Returns the members still alive at the end.
   std::size_t kill_all(double patience_secs, void (*reap)(void*), void* context) noexcept;
 
  private:
