@@ -20,3 +20,17 @@ function(tetrad_add_test name)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS "${T_LABELS}")
 endfunction()
+
+# tetrad_add_pytest(<name> FILES a.py ... [LABELS l ...] [TIMEOUT seconds]): Python tests as one ctest entry, run by .venv's
+# python (requirements-test.txt). TETRAD_BUILD in the environment is this build tree.
+function(tetrad_add_pytest name)
+  cmake_parse_arguments(T "" "TIMEOUT" "FILES;LABELS" ${ARGN})
+  list(TRANSFORM T_FILES PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ REGEX "^[^/]")
+  if(NOT T_TIMEOUT)
+    set(T_TIMEOUT 900)
+  endif()
+  add_test(NAME ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
+    COMMAND ${PROJECT_SOURCE_DIR}/.venv/bin/python -m pytest -q -ra -p no:cacheprovider ${T_FILES})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT} LABELS "${T_LABELS}"
+    ENVIRONMENT "TETRAD_BUILD=${PROJECT_BINARY_DIR};PYTHONDONTWRITEBYTECODE=1;HF_HUB_OFFLINE=1")
+endfunction()
