@@ -8,7 +8,8 @@ std::optional<Collapse> find_collapse(std::span<const std::int32_t> output) {
   const auto size = static_cast<std::int64_t>(output.size());
   for (std::int64_t period = 1; period <= collapse_max_period; ++period) {
     std::int64_t run = std::min(size, period);
-    while (run < size && output[static_cast<std::size_t>(size - 1 - run)] == output[static_cast<std::size_t>(size - 1 - run + period)]) {
+    while (run < size && output[static_cast<std::size_t>(size - 1 - run)] ==
+                             output[static_cast<std::size_t>(size - 1 - run + period)]) {
       ++run;
     }
     const std::int64_t repeats = run / period;

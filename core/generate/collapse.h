@@ -1,5 +1,5 @@
-// Notices a generation that has collapsed: the same token, or the same cycle of up to 8 tokens, over and over. A wrongly
-// decoded scale shows itself this way ("!!!!") long before anybody reads the text.
+// Notices a generation that has collapsed: the same token, or the same cycle of up to 8 tokens, over and
+// over. A wrongly decoded scale shows itself this way ("!!!!") long before anybody reads the text.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@ struct Collapse {
 };
 
 inline constexpr std::int64_t collapse_max_period = 8;
-// A run must cover this many tokens and this many periods: prose repeats a word, a list its bullets; a collapsed model
-// repeats without end.
+// A run must cover this many tokens and this many periods: prose repeats a word, a list its bullets; a
+// collapsed model repeats without end.
 inline constexpr std::int64_t collapse_min_tokens = 24;
 inline constexpr std::int64_t collapse_min_repeats = 6;
 

@@ -7,7 +7,8 @@
 namespace tetrad::generate {
 namespace {
 
-// SplitMix64's finaliser (Steele et al. 2014) over (seed, draw): a counter generator, so a draw can be repeated alone.
+// SplitMix64's finaliser (Steele et al. 2014) over (seed, draw): a counter generator, so a draw can be
+// repeated alone.
 double uniform(std::uint64_t seed, std::uint64_t draw) {
   std::uint64_t z = seed * 0x9E3779B97F4A7C15ULL + (draw + 1) * 0xD1B54A32D192ED03ULL;
   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;

@@ -5,6 +5,8 @@
 
 namespace tetrad::ops {
 
-at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) { return at::mul(at::silu(gate), up); }
+at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) {
+  return at::mul(at::silu(gate), up);
+}
 
 }  // namespace tetrad::ops

@@ -5,8 +5,8 @@
 
 namespace tetrad::ops {
 
-// silu(gate) * up with silu(x) = x / (1 + exp(-x)), rounded to the dtype after silu and after the product, as transformers
-// rounds. gate, up [T, intermediate].
+// silu(gate) * up with silu(x) = x / (1 + exp(-x)), rounded to the dtype after silu and after the product, as
+// transformers rounds. gate, up [T, intermediate].
 at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up);
 
 }  // namespace tetrad::ops

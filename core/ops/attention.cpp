@@ -25,7 +25,8 @@ at::Tensor per_query_head(const at::Tensor& kv, std::int64_t heads) {
   return kv.unsqueeze(1).expand({kv_heads, heads / kv_heads, keys, dim}).reshape({1, heads, keys, dim});
 }
 
-// One query: the heads of a group are rows of one small product, so keys and values are read once per KV head.
+// One query: the heads of a group are rows of one small product, so keys and values are read once per KV
+// head.
 at::Tensor single_query(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
   const std::int64_t kv_heads = k.size(0), heads = q.size(1), dim = q.size(2);
   const at::Tensor grouped = q.to(at::kFloat).mul(scale).view({kv_heads, heads / kv_heads, dim});
@@ -42,12 +43,14 @@ at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::
   const at::Tensor key = per_query_head(k, heads), value = per_query_head(v, heads);
   std::optional<at::Tensor> mask;
   if (queries != keys && queries != 1) mask = bottom_right_mask(queries, keys, q.device());
-  const at::Tensor out = at::scaled_dot_product_attention(query, key, value, mask, /*dropout_p=*/0.0,
-                                                          /*is_causal=*/queries == keys && queries != 1, scale);
+  const at::Tensor out =
+      at::scaled_dot_product_attention(query, key, value, mask, /*dropout_p=*/0.0,
+                                       /*is_causal=*/queries == keys && queries != 1, scale);
   return out.squeeze(0).transpose(0, 1).reshape({queries, heads * dim});
 }
 
-at::Tensor causal_attention_reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
+at::Tensor causal_attention_reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                      double scale) {
   const std::int64_t queries = q.size(0), heads = q.size(1), dim = q.size(2), keys = k.size(1);
   const at::Tensor key = per_query_head(k, heads).squeeze(0).to(at::kFloat);
   const at::Tensor value = per_query_head(v, heads).squeeze(0).to(at::kFloat);

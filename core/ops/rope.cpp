@@ -13,7 +13,8 @@ namespace tetrad::ops {
 RopeTable::RopeTable(const std::vector<double>& inv_freq, double attention_scaling, at::Device device)
     : attention_scaling_(attention_scaling) {
   std::vector<float> narrow(inv_freq.begin(), inv_freq.end());
-  inv_freq_ = at::from_blob(narrow.data(), {static_cast<std::int64_t>(narrow.size())}, at::kFloat).clone().to(device);
+  inv_freq_ =
+      at::from_blob(narrow.data(), {static_cast<std::int64_t>(narrow.size())}, at::kFloat).clone().to(device);
 }
 
 void RopeTable::grow(std::int64_t positions) {
@@ -34,7 +35,8 @@ at::Tensor RopeTable::apply(const at::Tensor& x, std::int64_t begin) {
   const at::Tensor wide = x.to(at::kFloat);
   const at::Tensor lower = wide.narrow(-1, 0, half);
   const at::Tensor upper = wide.narrow(-1, half, half);
-  return at::cat({lower.mul(cos).sub(upper.mul(sin)), upper.mul(cos).add(lower.mul(sin))}, -1).to(x.scalar_type());
+  return at::cat({lower.mul(cos).sub(upper.mul(sin)), upper.mul(cos).add(lower.mul(sin))}, -1)
+      .to(x.scalar_type());
 }
 
 }  // namespace tetrad::ops

@@ -1,6 +1,6 @@
-// Rotary position embedding in the half-rotation layout of Llama and Qwen3 (Su et al. 2021; transformers' rotate_half).
-// Angles are computed in fp32 from inverse frequencies that already carry the model's scaling variant; the rotation is done
-// in fp32 and rounded once.
+// Rotary position embedding in the half-rotation layout of Llama and Qwen3 (Su et al. 2021; transformers'
+// rotate_half). Angles are computed in fp32 from inverse frequencies that already carry the model's scaling
+// variant; the rotation is done in fp32 and rounded once.
 #pragma once
 
 #include <ATen/core/Tensor.h>

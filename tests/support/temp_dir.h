@@ -30,7 +30,7 @@ class TempDir {
 
   // Writes a file below the directory and returns its path.
   std::filesystem::path write(const std::filesystem::path& name, std::string_view content) const {
-    const auto file = path_ / name;
+    auto file = path_ / name;
     std::filesystem::create_directories(file.parent_path());
     std::ofstream(file, std::ios::binary) << content;
     return file;

@@ -36,9 +36,9 @@ TEST(Collapse, finds_cycles_up_to_eight) {
 TEST(Collapse, leaves_ordinary_output_alone) {
   EXPECT_FALSE(find_collapse({}));
   EXPECT_FALSE(find_collapse(cycle(100, {}, 0)));
-  EXPECT_FALSE(find_collapse(cycle(0, {7}, 23)));                            // one short
-  EXPECT_FALSE(find_collapse(cycle(0, {1, 2, 3, 4, 5, 6, 7, 8}, 5)));        // five lines that begin alike
-  EXPECT_FALSE(find_collapse(cycle(0, {1, 2, 3, 4, 5, 6, 7, 8, 9}, 10)));    // a cycle of nine
+  EXPECT_FALSE(find_collapse(cycle(0, {7}, 23)));                          // one short
+  EXPECT_FALSE(find_collapse(cycle(0, {1, 2, 3, 4, 5, 6, 7, 8}, 5)));      // five lines that begin alike
+  EXPECT_FALSE(find_collapse(cycle(0, {1, 2, 3, 4, 5, 6, 7, 8, 9}, 10)));  // a cycle of nine
   auto recovered = cycle(0, {7}, 40);
   recovered.push_back(8);
   EXPECT_FALSE(find_collapse(recovered));  // only the end of the output counts

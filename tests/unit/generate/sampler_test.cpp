@@ -9,7 +9,8 @@
 namespace tetrad::generate {
 namespace {
 
-std::map<std::int32_t, int> histogram(const SamplingOptions& options, const std::vector<float>& logits, int draws) {
+std::map<std::int32_t, int> histogram(const SamplingOptions& options, const std::vector<float>& logits,
+                                      int draws) {
   Sampler sampler(options);
   std::map<std::int32_t, int> counts;
   for (int i = 0; i < draws; ++i) ++counts[sampler.pick(logits, {}).id];

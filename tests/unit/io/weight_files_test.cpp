@@ -21,7 +21,7 @@ using testing::Not;
 
 constexpr const char* index_file = "model.safetensors.index.json";
 
-void write_shard(const fs::path& file, std::vector<std::string> names,
+void write_shard(const fs::path& file, const std::vector<std::string>& names,
                  std::string_view content = "abcdefgh") {
   std::vector<TensorData> tensors;
   for (const std::string& name : names) {

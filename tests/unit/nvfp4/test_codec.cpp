@@ -282,7 +282,7 @@ TEST_P(NonFinite, IsFoundReportedAndMarked) {
 TEST_P(NonFinite, PaddingBetweenRowsIsNotLookedAt) {
   std::vector<float> x(3 * 40, std::numeric_limits<float>::quiet_NaN());
   for (int r = 0; r < 3; ++r) {
-    for (int c = 0; c < 33; ++c) x[static_cast<std::size_t>(r * 40 + c)] = 1.0f;
+    for (int c = 0; c < 33; ++c) x[static_cast<std::size_t>(r) * 40 + static_cast<std::size_t>(c)] = 1.0f;
   }
   EXPECT_EQ(amax(x.data(), 3, 33, 40).first_bad, -1);
   expect_same(x, 3, 33, 40, 1.0f, {});

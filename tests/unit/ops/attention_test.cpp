@@ -12,7 +12,9 @@ struct Shape {
   std::int64_t heads, kv_heads, dim, queries, keys;
 };
 
-double worst(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+double worst(const at::Tensor& a, const at::Tensor& b) {
+  return (a - b).abs().max().item<double>();
+}
 
 class CausalAttention : public testing::TestWithParam<Shape> {};
 
@@ -34,13 +36,15 @@ TEST_P(CausalAttention, bf16_stays_within_its_rounding) {
   const at::Tensor k = at::randn({s.kv_heads, s.keys, s.dim}).to(at::kBFloat16);
   const at::Tensor v = at::randn({s.kv_heads, s.keys, s.dim}).to(at::kBFloat16);
   const double scale = 1.0 / std::sqrt(static_cast<double>(s.dim));
-  const at::Tensor wide = causal_attention_reference(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat), scale);
+  const at::Tensor wide =
+      causal_attention_reference(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat), scale);
   EXPECT_LT(worst(causal_attention(q, k, v, scale).to(at::kFloat), wide), 0.04);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, CausalAttention,
-                         testing::Values(Shape{9, 3, 64, 1, 1}, Shape{9, 3, 64, 1, 100}, Shape{4, 4, 16, 1, 33},
-                                         Shape{9, 3, 64, 40, 40}, Shape{8, 2, 32, 10, 47}, Shape{4, 1, 24, 3, 257},
+                         testing::Values(Shape{9, 3, 64, 1, 1}, Shape{9, 3, 64, 1, 100},
+                                         Shape{4, 4, 16, 1, 33}, Shape{9, 3, 64, 40, 40},
+                                         Shape{8, 2, 32, 10, 47}, Shape{4, 1, 24, 3, 257},
                                          Shape{6, 3, 8, 2, 2}, Shape{2, 2, 128, 64, 65}));
 
 // The trap that the header names: with q_len != kv_len the first new token must see the whole past.

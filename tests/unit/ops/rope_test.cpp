@@ -16,7 +16,8 @@ std::vector<double> frequencies(int dim, double theta) {
 }
 
 // The formula, element by element: (a, b) = (x[i], x[i + D/2]) rotated by angle position * inv_freq[i].
-void expect_rotated(const at::Tensor& x, const at::Tensor& y, const std::vector<double>& inv_freq, std::int64_t begin, double tolerance) {
+void expect_rotated(const at::Tensor& x, const at::Tensor& y, const std::vector<double>& inv_freq,
+                    std::int64_t begin, double tolerance) {
   const std::int64_t half = x.size(2) / 2;
   for (std::int64_t t = 0; t < x.size(0); ++t) {
     for (std::int64_t h = 0; h < x.size(1); ++h) {
