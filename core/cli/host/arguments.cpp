@@ -1,0 +1,285 @@
+#include "cli/host/arguments.h"
+
+#include "cli/protocol/messages.h"
+#include "config/suggest.h"
+#include "text/utf8.h"
+
+#include <fmt/format.h>
+#include <tetrad/base/error.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+
+namespace tetrad::cli {
+
+namespace {
+
+constexpr const char* footer =
+    "Exit codes: 0 ok, 1 runtime error, 2 usage or config, 3 plugin refused, 4 numerics, 124 ended by the "
+    "guard,\n"
+    "125 guard cannot see memory, 128+n ended by signal n. Results go to stdout, everything else to stderr.";
+
+class Builder {
+ public:
+  explicit Builder(Arguments& arguments) : a_(arguments) {
+    app_.footer(footer);
+    app_.require_subcommand(0, 1);
+    app_.set_version_flag("--version",
+                          fmt::format("host {} (protocol {})", TETRAD_VERSION, protocol_version));
+    configs(&app_, false);
+    add_run_commands();
+    add_config_commands();
+    add_plugin_commands();
+    add_other_commands();
+  }
+
+  CLI::App& app() { return app_; }
+
+ private:
+  CLI::App* command(CLI::App* parent, const std::string& name, const std::string& what) {
+    CLI::App* sub = parent->add_subcommand(name, what);
+    plugin_path(sub);
+    return sub;
+  }
+
+  void plugin_path(CLI::App* app) {
+    app->add_option("--plugin-path", a_.plugin_paths,
+                    "Folder searched for plugins before all others (repeatable)")
+        ->type_name("DIR")
+        ->allow_extra_args(false);
+  }
+
+  void sets(CLI::App* app) {
+    app->add_option("--set", a_.sets, "Override a value of the config (repeatable)")
+        ->type_name("KEY=VALUE ...");
+  }
+
+  void configs(CLI::App* app, bool required) {
+    app->add_option("--config", a_.configs, "Config file; a later one overrides (repeatable)")
+        ->type_name("FILE")
+        ->allow_extra_args(false)
+        ->required(required);
+    sets(app);
+    if (app == &app_) plugin_path(app);
+    app->add_option("--engine", a_.engine, "")->group("");
+  }
+
+  void add_run_commands() {
+    CLI::App* chat =
+        command(&app_, "chat", "Chat: the config's script of turns, or turns from standard input");
+    configs(chat, true);
+
+    CLI::App* generate = command(&app_, "generate", "Answer one prompt");
+    configs(generate, true);
+    generate->add_option("--prompt", a_.prompt, "The prompt")->type_name("TEXT")->required();
+    generate->add_flag("--raw", a_.raw, "Feed the prompt as it stands, without the chat template");
+    json(generate, "One JSON record on stdout instead of the text");
+
+    CLI::App* eval = command(&app_, "eval", "Perplexity of a text, as JSON");
+    configs(eval, true);
+    eval->add_option("--text", a_.text, "The text file (default: eval.text of the config)")
+        ->type_name("FILE");
+
+    CLI::App* logits =
+        command(&app_, "logits", "Store the logits of every position of a prompt as safetensors");
+    configs(logits, true);
+    CLI::Option_group* source = logits->add_option_group("prompt");
+    source->add_option("--prompt", a_.prompt, "The prompt")->type_name("TEXT");
+    source->add_option("--prompt-file", a_.prompt_file, "File with the prompt")->type_name("FILE");
+    source->add_option("--ids", a_.ids, "Token ids: 1,2,3")->type_name("IDS");
+    source->require_option(1);
+    logits->add_flag("--raw", a_.raw, "Feed the prompt as it stands, without the chat template");
+    logits->add_option("--out", a_.out, "Result: input_ids int64 [T], logits float32 [T, V]")
+        ->type_name("FILE.safetensors")
+        ->required();
+  }
+
+  void add_config_commands() {
+    CLI::App* config = app_.add_subcommand("config", "Check, show and compare configs");
+    config->require_subcommand(1);
+    CLI::App* validate = command(config, "validate", "Check config files; all errors at once");
+    validate->add_option("FILE", a_.files, "Config files")->required();
+    sets(validate);
+    json(validate, "The result as JSON");
+    CLI::App* show = command(config, "show", "The resolved config: bases merged, defaults filled in");
+    show->add_option("FILE", a_.files, "Config file")->required()->expected(1);
+    sets(show);
+    show->add_flag("--origin", a_.origins, "Where each value comes from");
+    show->add_option("--key", a_.key, "Only the value at this path")->type_name("KEY");
+    json(show, "As JSON");
+    CLI::App* schema = command(config, "schema", "Every key with type, default and documentation");
+    schema->add_option("KEY", a_.key, "Only this key or section");
+    schema->add_flag("--markdown", a_.markdown, "As Markdown");
+    json(schema, "JSON Schema for editors");
+    CLI::App* diff = command(config, "diff", "Keys in which two configs differ");
+    diff->add_option("A B", a_.files, "Two config files")->required()->expected(2);
+    sets(diff);
+    json(diff, "As JSON");
+  }
+
+  void add_plugin_commands() {
+    CLI::App* plugins = app_.add_subcommand("plugins", "Plugins that were found");
+    plugins->require_subcommand(1);
+    json(command(plugins, "list", "Every plugin file with its verdict"), "As JSON");
+    CLI::App* inspect = command(plugins, "inspect", "One plugin: options, capabilities, numerics, build");
+    inspect->add_option("PLUGIN", a_.plugin, "Id, or path of a file (which need not be loadable)")
+        ->required();
+    json(inspect, "As JSON");
+    CLI::App* why = command(plugins, "why", "Why a plugin of a kind is, or is not, taken");
+    why->add_option("KIND", a_.plugin, "linear, kv_cache, ...")->required();
+    configs(why, false);
+    why->add_option("--device", a_.device, "Ask for this device: auto, cpu, cuda or cuda:N")
+        ->capture_default_str();
+    why->add_flag("--no-engine", a_.no_engine, "Only what the files claim; load nothing");
+    json(why, "As JSON");
+  }
+
+  void add_other_commands() {
+    CLI::App* tokenize =
+        app_.add_subcommand("tokenize", "Text on standard input to a JSON array of token ids");
+    tokenize->add_option("--model", a_.model, "Folder of the model (its tokenizer.json)")
+        ->type_name("DIR")
+        ->required();
+    tokenize->add_flag("--decode", a_.decode, "The other way: a JSON array of ids to text");
+
+    CLI::App* guard = app_.add_subcommand(
+        "guard", "Run any command under the memory guard: host guard [limits] -- CMD ...");
+    guard->add_option("--limit-gb", a_.limit_gb, "GiB for all its processes together, 'auto' or 'none'")
+        ->type_name("GIB")
+        ->capture_default_str();
+    guard->add_option("--over-secs", a_.over_secs, "Seconds over the limit before it is ended")
+        ->capture_default_str();
+    guard->add_option("--poll-secs", a_.poll_secs, "Seconds between two readings")->capture_default_str();
+    guard->add_option("--host-floor-gb", a_.host_floor_gb, "GiB that stay available on the machine")
+        ->capture_default_str();
+
+    CLI::App* doctor = command(&app_, "doctor", "What this machine, these plugins and the engine can do");
+    json(doctor, "As JSON");
+    doctor->add_option("--engine", a_.engine, "")->group("");
+  }
+
+  void json(CLI::App* app, const std::string& what) { app->add_flag("--json", a_.json, what); }
+
+  Arguments& a_;
+  CLI::App app_{"Tetrad: run Qwen3-class language models in NVFP4, with the numerics as plugins", "host"};
+};
+
+// The innermost command that was given.
+CLI::App* innermost(CLI::App& app) {
+  CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  return at;
+}
+
+std::string full_name(const CLI::App* app) {
+  const CLI::App* parent = app->get_parent();
+  if (parent == nullptr) return "host";
+  return full_name(parent) + " " + app->get_name();
+}
+
+std::vector<std::string> option_names(const CLI::App* app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app->get_options()) {
+    if (option->get_group().empty()) continue;  // hidden
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  for (const CLI::App* group :
+       app->get_subcommands([](const CLI::App* sub) { return sub->get_name().empty(); })) {
+    for (std::string& name : option_names(group)) names.push_back(std::move(name));
+  }
+  return names;
+}
+
+std::vector<std::string> command_names(const CLI::App* app) {
+  std::vector<std::string> names;
+  for (const CLI::App* sub : app->get_subcommands([](const CLI::App* s) { return !s->get_name().empty(); })) {
+    names.push_back(sub->get_name());
+  }
+  return names;
+}
+
+[[noreturn]] void refuse(const std::string& what) {
+  throw Error(ExitCode::usage, "[cli] " + what);
+}
+
+[[noreturn]] void refuse_unexpected(CLI::App& app, const std::string& fallback) {
+  CLI::App* at = innermost(app);
+  std::vector<std::string> left;
+  for (CLI::App* level = at; level != nullptr && left.empty(); level = level->get_parent())
+    left = level->remaining();
+  if (left.empty()) left = app.remaining(true);
+  if (left.empty()) refuse(fallback);
+  const std::string word = left.front().substr(0, left.front().find('='));
+  const std::string help = fmt::format("; see '{} --help'", full_name(at));
+  if (word.size() > 1 && word.front() == '-') {
+    const std::string near = config::did_you_mean(word, option_names(at));
+    refuse(fmt::format("'{}' has no option '{}'{}", full_name(at), word, near.empty() ? help : near));
+  }
+  const std::vector<std::string> commands = command_names(at);
+  const std::string near = config::did_you_mean(word, commands);
+  if (!commands.empty())
+    refuse(fmt::format("'{}' has no command '{}'{}", full_name(at), word, near.empty() ? help : near));
+  refuse(fmt::format("'{}' takes no further argument '{}'{}", full_name(at), word, help));
+}
+
+std::string command_of(CLI::App& app) {
+  const std::string name = full_name(innermost(app));
+  constexpr std::string_view prefix = "host ";
+  return name.size() > prefix.size() ? name.substr(prefix.size()) : "run";
+}
+
+}  // namespace
+
+Parsed parse_arguments(int argc, const char* const* argv) {
+  Parsed parsed;
+  Arguments& arguments = parsed.arguments;
+  // Everything after the first "--" is another program's command line, and none of the parser's business.
+  std::vector<std::string> words(argv + 1, argv + argc);
+  const auto separator = std::find(words.begin(), words.end(), "--");
+  const bool separated = separator != words.end();
+  if (separated) arguments.program.assign(separator + 1, words.end());
+  words.erase(separator, words.end());
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const bool value = i > 0 && words[i - 1].starts_with("--");
+    text::require_utf8(words[i], value ? "the value of " + text::lossy_utf8(words[i - 1])
+                                       : fmt::format("argument {}", i + 1));
+  }
+  std::reverse(words.begin(), words.end());  // the parser takes them from the back
+
+  Builder builder(arguments);
+  CLI::App& app = builder.app();
+  try {
+    app.parse(words);
+  } catch (const CLI::CallForHelp&) {
+    parsed.answer = Answer{app.help()};
+    return parsed;
+  } catch (const CLI::CallForVersion& e) {
+    parsed.answer = Answer{std::string(e.what()) + "\n"};
+    return parsed;
+  } catch (const CLI::ExtrasError& e) {
+    refuse_unexpected(app, e.what());
+  } catch (const CLI::ParseError& e) {
+    // A missing argument often follows from a misspelt one; name that first.
+    if (!innermost(app)->remaining().empty()) refuse_unexpected(app, e.what());
+    refuse(fmt::format("'{}': {}; see '{} --help'", full_name(innermost(app)), e.what(),
+                       full_name(innermost(app))));
+  }
+  arguments.command = command_of(app);
+  if (arguments.command == "run" && arguments.configs.empty()) {
+    refuse("nothing to do: give --config FILE or a command; see 'host --help'");
+  }
+  if (arguments.command != "run") {
+    // Options before the command belong to `host` alone and would be lost.
+    if (innermost(app)->get_option_no_throw("--config") == nullptr && !arguments.configs.empty()) {
+      refuse(fmt::format("'host {}' takes no --config", arguments.command));
+    }
+  }
+  if (separated && arguments.command != "guard")
+    refuse(fmt::format("'host {}' runs no other program: nothing may follow '--'", arguments.command));
+  if (arguments.command == "guard" && arguments.program.empty()) {
+    refuse("'host guard' needs a command after '--': host guard --limit-gb 8 -- CMD ...");
+  }
+  return parsed;
+}
+
+}  // namespace tetrad::cli

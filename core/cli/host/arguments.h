@@ -1,0 +1,60 @@
+// The command line of `host` as data. Only arguments.cpp knows the parser (CLI11). A command appears here,
+// and so in
+// --help, only once it works.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tetrad::cli {
+
+struct Arguments {
+  // "run" (no command, with --config), "chat", "generate", "eval", "logits", "tokenize", "guard", "doctor",
+  // "config validate|show|schema|diff", "plugins list|inspect|why"
+  std::string command;
+  std::vector<std::string> configs;
+  std::vector<std::string> sets;
+  std::vector<std::string> plugin_paths;
+  std::string engine;  // --engine, hidden: another engine program, for tests of the launcher
+  bool json = false;
+
+  std::optional<std::string> prompt;
+  std::optional<std::string> prompt_file;
+  std::optional<std::string> ids;
+  bool raw = false;
+  std::optional<std::string> out;
+  std::optional<std::string> text;
+  std::string model;  // tokenize
+  bool decode = false;
+
+  std::vector<std::string> files;  // config commands
+  std::string key;
+  bool origins = false;
+  bool markdown = false;
+
+  std::string plugin;           // plugins inspect: id or path; why: kind
+  std::string device = "auto";  // plugins why
+  bool no_engine = false;
+
+  std::string limit_gb = "auto";  // guard
+  double over_secs = 0;
+  double poll_secs = 0.5;
+  double host_floor_gb = 0.5;
+  std::vector<std::string> program;  // after "--"
+};
+
+// What to do instead when the line was answered already (--help, --version): the text for stdout.
+struct Answer {
+  std::string text;
+};
+
+// Throws Error(usage) with one line that names the wrong word and, where one is near, the right one.
+// Exactly one of the two results.
+struct Parsed {
+  Arguments arguments;
+  std::optional<Answer> answer;
+};
+Parsed parse_arguments(int argc, const char* const* argv);
+
+}  // namespace tetrad::cli

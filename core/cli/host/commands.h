@@ -1,0 +1,21 @@
+// What each command of `host` does once its arguments are known. Results on stdout, everything else on
+// stderr; the return value is the exit code, failures are thrown as Error.
+#pragma once
+
+#include "cli/host/arguments.h"
+
+#include <string>
+#include <vector>
+
+namespace tetrad::cli {
+
+// run, chat, generate, eval, logits: starts the engine under the guard. `command_line` is kept with the run.
+int run_model_command(const Arguments& arguments, const std::vector<std::string>& command_line);
+
+int run_config_command(const Arguments& arguments);
+int run_plugins_command(const Arguments& arguments);
+int run_tokenize_command(const Arguments& arguments);
+int run_guard_command(const Arguments& arguments);
+int run_doctor_command(const Arguments& arguments);
+
+}  // namespace tetrad::cli

@@ -1,0 +1,138 @@
+#include "cli/doctor/engine_facts.h"
+#include "cli/doctor/gpu.h"
+#include "cli/doctor/machine.h"
+#include "cli/host/commands.h"
+#include "cli/launch/engine_path.h"
+#include "cli/launch/prepare.h"
+#include "guard/settings.h"
+#include "guard/tree.h"
+#include "plugin/commands.h"
+
+#include <fmt/format.h>
+#include <tetrad/base/error.h>
+
+#include <cstdio>
+
+namespace tetrad::cli {
+
+using nlohmann::json;
+
+namespace {
+
+// Both probes run at the same time and share one deadline, so that the whole answer stays under two seconds.
+constexpr double probe_secs = 1.6;
+
+std::string size(const json& bytes) {
+  return bytes.is_null() ? "unknown" : guard::format_gib(bytes.get<std::uint64_t>());
+}
+
+std::string word(const json& value) {
+  if (value.is_null()) return "unknown";
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+json engine_part(const std::string& file, const EngineAnswer& answer) {
+  json part = {{"file", file}, {"problem", nullptr}};
+  if (answer.details) {
+    part.update(*answer.details);
+  } else {
+    part["problem"] = answer.problem;
+  }
+  return part;
+}
+
+json collect_facts(const Arguments& arguments) {
+  const std::int64_t deadline = guard::monotonic_ns() + static_cast<std::int64_t>(probe_secs * 1e9);
+  Probe gpu("nvidia-smi", gpu_query());
+  std::string engine_file = arguments.engine;
+  std::optional<EngineQuestion> question;
+  EngineAnswer answer;
+  try {
+    if (engine_file.empty()) engine_file = find_engine(program_folder()).string();
+    RunMessage run;
+    run.command = "doctor";
+    question.emplace(engine_file, run);
+  } catch (const Error& e) {
+    answer.problem = e.what();
+  }
+
+  json facts = {{"version", TETRAD_VERSION}, {"machine", machine_facts()}};
+  const plugin::Registry registry = open_registry(arguments.plugin_paths, {}, {});
+  facts["plugins"] = json::array();
+  for (const plugin::Candidate& candidate : registry.candidates()) {
+    facts["plugins"].push_back(plugin::candidate_json(candidate));
+  }
+  if (question) answer = question->collect(deadline);
+  facts["engine"] = engine_part(engine_file, answer);
+  facts["gpu"] = gpu_facts(gpu.collect(deadline));
+  return facts;
+}
+
+void print_machine(const json& machine) {
+  const json& cpu = machine.at("cpu");
+  std::string features;
+  for (const json& feature : cpu.at("features")) features += " " + feature.get<std::string>();
+  fmt::print("system   {}, {}, {}\n", word(machine.at("os")), word(machine.value("kernel", json())),
+             word(machine.value("architecture", json())));
+  fmt::print("cpu      {}, {} cores:{}\n", word(cpu.at("model")), word(cpu.at("cores")), features);
+  const json& memory = machine.at("memory");
+  fmt::print("memory   {}, {} available{}\n", size(memory.at("total_bytes")),
+             size(memory.at("available_bytes")),
+             memory.at("cgroup_limit_bytes").is_null()
+                 ? ""
+                 : fmt::format(", limited to {} by a control group", size(memory.at("cgroup_limit_bytes"))));
+}
+
+void print_gpus(const json& gpu) {
+  if (gpu.at("gpus").empty()) {
+    fmt::print("gpu      none{}\n", gpu.at("problem").is_null() ? "" : ": " + word(gpu.at("problem")));
+  }
+  for (const json& one : gpu.at("gpus")) {
+    fmt::print("gpu {}    {}, compute capability {}, driver {}, memory {}, free {}\n", word(one.at("index")),
+               word(one.at("name")), word(one.at("compute_capability")), word(one.at("driver")),
+               size(one.at("memory_total_bytes")), size(one.at("memory_free_bytes")));
+  }
+}
+
+void print_engine(const json& engine) {
+  if (!engine.at("problem").is_null()) {
+    fmt::print("engine   not usable: {}\n", word(engine.at("problem")));
+    return;
+  }
+  fmt::print("engine   {}\n", word(engine.at("file")));
+  for (const auto& [key, value] : engine.items()) {
+    if (key == "file" || key == "problem") continue;
+    if (!value.is_array()) {
+      fmt::print("         {}: {}\n", key, word(value));
+      continue;
+    }
+    fmt::print("         {}:\n", key);
+    for (const json& item : value) fmt::print("           {}\n", word(item));
+  }
+}
+
+void print_plugins(const json& plugins) {
+  if (plugins.empty())
+    fmt::print("plugins  none found; 'host plugins list' shows where they were looked for\n");
+  for (const json& plugin : plugins) {
+    fmt::print("plugin   {} {}: {}\n", word(plugin.value("id", json())),
+               word(plugin.value("version", json())), word(plugin.value("verdict", json())));
+  }
+}
+
+}  // namespace
+
+int run_doctor_command(const Arguments& arguments) {
+  const json facts = collect_facts(arguments);
+  if (arguments.json) {
+    fmt::print("{}\n", facts.dump(2, ' ', false, json::error_handler_t::replace));
+    return 0;
+  }
+  print_machine(facts.at("machine"));
+  print_gpus(facts.at("gpu"));
+  print_plugins(facts.at("plugins"));
+  print_engine(facts.at("engine"));
+  return 0;
+}
+
+}  // namespace tetrad::cli

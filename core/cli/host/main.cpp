@@ -1,0 +1,48 @@
+// host: the launcher. Parses, checks and shows by itself, in milliseconds and without libtorch; starts the
+// engine for the rest and watches over it.
+#include "cli/host/commands.h"
+
+#include "config/diagnostics.h"
+
+#include <tetrad/base/error.h>
+
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
+
+namespace {
+
+using tetrad::cli::Arguments;
+
+int dispatch(const Arguments& arguments, const std::vector<std::string>& command_line) {
+  const std::string& command = arguments.command;
+  if (command.starts_with("config ")) return tetrad::cli::run_config_command(arguments);
+  if (command.starts_with("plugins ")) return tetrad::cli::run_plugins_command(arguments);
+  if (command == "tokenize") return tetrad::cli::run_tokenize_command(arguments);
+  if (command == "guard") return tetrad::cli::run_guard_command(arguments);
+  if (command == "doctor") return tetrad::cli::run_doctor_command(arguments);
+  return tetrad::cli::run_model_command(arguments, command_line);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const tetrad::cli::Parsed parsed = tetrad::cli::parse_arguments(argc, argv);
+    if (parsed.answer) {
+      std::fputs(parsed.answer->text.c_str(), stdout);
+      return 0;
+    }
+    return dispatch(parsed.arguments, {argv, argv + argc});
+  } catch (const tetrad::config::ConfigError& e) {
+    std::fprintf(stderr, "%s\n", e.what());  // one line per error, each with its place
+    return static_cast<int>(e.code());
+  } catch (const tetrad::Error& e) {
+    std::fprintf(stderr, "error: %s\n", e.what());
+    return static_cast<int>(e.code());
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "error: [host] %s\n", e.what());
+    return static_cast<int>(tetrad::ExitCode::runtime);
+  }
+}

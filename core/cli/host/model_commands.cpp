@@ -1,0 +1,145 @@
+#include "cli/host/commands.h"
+#include "cli/launch/engine_path.h"
+#include "cli/launch/prepare.h"
+#include "cli/launch/run_folder.h"
+#include "cli/supervise/supervisor.h"
+#include "config/emit.h"
+
+#include <fmt/format.h>
+#include <tetrad/base/error.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <ctime>
+#include <filesystem>
+
+namespace tetrad::cli {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+namespace {
+
+json parse_ids(const std::string& text) {
+  json ids = json::array();
+  const char* at = text.data();
+  const char* end = at + text.size();
+  for (;;) {
+    std::int64_t id = 0;
+    const auto [stop, error] = std::from_chars(at, end, id);
+    if (error != std::errc{} || id < 0 || (stop != end && *stop != ',')) {
+      throw Error(ExitCode::usage,
+                  fmt::format("[cli] --ids: '{}' is not a list of token ids such as 1,2,3", text));
+    }
+    ids.push_back(id);
+    if (stop == end) return ids;
+    at = stop + 1;
+  }
+}
+
+void require_readable(const char* option, const std::string& file) {
+  std::error_code failed;
+  if (fs::is_directory(file, failed) || ::access(file.c_str(), R_OK) != 0) {
+    throw Error(ExitCode::usage, fmt::format("[cli] {}: '{}' is not a file that can be read", option, file));
+  }
+}
+
+json engine_arguments(const Arguments& a, const std::string& command, const json& config) {
+  json args = {{"interactive", ::isatty(STDIN_FILENO) == 1}};
+  if (command == "generate") {
+    const json& configured = config.at("chat").at("prompt");
+    if (!a.prompt && !configured.is_string()) {
+      throw Error(ExitCode::usage,
+                  "[cli] task generate needs a prompt: set chat.prompt, or use 'host generate --prompt'");
+    }
+    args["prompt"] = a.prompt ? json(*a.prompt) : configured;
+    args["json"] = a.json;
+    args["raw"] = a.raw;
+  } else if (command == "logits") {
+    if (a.prompt) args["prompt"] = *a.prompt;
+    if (a.prompt_file) args["prompt_file"] = *a.prompt_file;
+    if (a.ids) args["ids"] = parse_ids(*a.ids);
+    args["raw"] = a.raw;
+    args["out"] = a.out.value();
+  } else if (command == "eval") {
+    const json& configured = config.at("eval").at("text");
+    if (!a.text && !configured.is_string()) {
+      throw Error(ExitCode::usage, "[cli] eval needs a text: give --text FILE or set eval.text");
+    }
+    args["text"] = a.text ? json(*a.text) : configured;
+  }
+  return args;
+}
+
+void check_inputs(const Arguments& a, const json& args) {
+  if (a.prompt_file) require_readable("--prompt-file", *a.prompt_file);
+  if (args.contains("text"))
+    require_readable(a.text ? "--text" : "eval.text", args.at("text").get<std::string>());
+  if (args.contains("out")) {
+    const fs::path folder = fs::absolute(args.at("out").get<std::string>()).parent_path();
+    if (::access(folder.c_str(), W_OK) != 0) {
+      throw Error(ExitCode::usage,
+                  fmt::format("[cli] --out: the folder '{}' cannot be written to", folder.string()));
+    }
+  }
+}
+
+std::optional<std::string> store_run(const Prepared& prepared, const RunMessage& run,
+                                     const std::vector<std::string>& command_line) {
+  const json& parent = prepared.config.at("run").at("dir");
+  if (!parent.is_string()) return std::nullopt;
+  const std::int64_t now = std::time(nullptr);
+  json plugins = json::array();
+  for (std::size_t i = 0; i < prepared.plugins.size(); ++i) {
+    const PluginRef& plugin = prepared.plugins[i];
+    plugins.push_back({{"kind", plugin.kind},
+                       {"id", plugin.id},
+                       {"version", plugin.version},
+                       {"file", plugin.file},
+                       {"build_id", prepared.build_ids[i]}});
+  }
+  const json description = {{"config", prepared.config},
+                            {"config_hash", prepared.hash},
+                            {"config_files", prepared.resolved.files},
+                            {"overrides", prepared.resolved.sets},
+                            {"command", run.command},
+                            {"command_line", command_line},
+                            {"working_directory", fs::current_path().string()},
+                            {"started_utc", utc_stamp(now)},
+                            {"versions", {{"tetrad", TETRAD_VERSION}, {"protocol", protocol_version}}},
+                            {"plugins", plugins}};
+  return create_run_folder(parent.get<std::string>(), run_name(run.config_file), now,
+                           {config::to_yaml(prepared.resolved.root), description})
+      .string();
+}
+
+}  // namespace
+
+int run_model_command(const Arguments& arguments, const std::vector<std::string>& command_line) {
+  const Prepared prepared = prepare({arguments.configs, arguments.sets, arguments.plugin_paths});
+  RunMessage run;
+  run.command =
+      arguments.command == "run" ? prepared.config.at("task").get<std::string>() : arguments.command;
+  run.config = prepared.config;
+  run.config_file = arguments.configs.back();
+  run.config_hash = prepared.hash;
+  run.plugins = prepared.plugins;
+  run.args = engine_arguments(arguments, run.command, prepared.config);
+  check_inputs(arguments, run.args);
+
+  const guard::Capacity capacity = guard::read_capacity();
+  Supervision supervision;
+  supervision.limits = guard::make_limits(guard_settings(prepared.config), capacity);
+  run.guard_limit_bytes = supervision.limits->limit_bytes;
+  supervision.opening_lines = {guard::describe(*supervision.limits, capacity)};
+
+  Program engine;
+  engine.file = arguments.engine.empty() ? find_engine(program_folder()).string() : arguments.engine;
+  if (run.command != "logits") {
+    run.run_dir = store_run(prepared, run, command_line);
+    if (run.run_dir) supervision.opening_lines.push_back("[run] record in " + *run.run_dir);
+  }
+  return supervise(std::move(engine), run, supervision);
+}
+
+}  // namespace tetrad::cli

@@ -1,0 +1,48 @@
+// From a command line's config arguments to everything that a run needs before the engine starts: the
+// resolved config, the plugins it names (found and judged, not loaded), the limits of the guard. All that can
+// be wrong is found here.
+#pragma once
+
+#include "cli/protocol/messages.h"
+#include "config/resolve.h"
+#include "guard/settings.h"
+#include "plugin/registry.h"
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+#include <vector>
+
+namespace tetrad::cli {
+
+struct ConfigRequest {
+  std::vector<std::string> files;         // --config
+  std::vector<std::string> sets;          // --set
+  std::vector<std::string> plugin_paths;  // --plugin-path
+};
+
+struct Prepared {
+  config::Resolved resolved;
+  nlohmann::json config;  // resolved, as the engine gets it
+  std::string hash;
+  std::vector<PluginRef> plugins;
+  std::vector<std::string> build_ids;  // of plugins, in their order
+};
+
+// The plugins that `request` lets us see; reads plugins.path of the files without checking the rest of them.
+plugin::Registry open_registry(const std::vector<std::string>& plugin_paths,
+                               const std::vector<std::string>& files, const std::vector<std::string>& sets);
+
+// The option schema of a plugin in `registry`, for config::resolve(); the registry must outlive it.
+config::OptionLookup option_lookup(const plugin::Registry& registry);
+
+// Option schemas of every usable plugin, one for each of its kinds.
+std::vector<config::OptionSchema> all_option_schemas(const plugin::Registry& registry);
+
+// Throws ConfigError or Error(plugin_refused). Warnings go to stderr.
+Prepared prepare(const ConfigRequest& request);
+
+// The guard section. Throws Error(plugin_refused) for a sensor that this version does not have.
+guard::Settings guard_settings(const nlohmann::json& config);
+
+}  // namespace tetrad::cli

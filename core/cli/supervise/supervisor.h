@@ -1,0 +1,39 @@
+// Runs one program to its end and watches over it: the engine (with a control channel) or any command (`host
+// guard`). One loop on one thread waits for signals, messages and the guard's next reading; nothing in it
+// blocks.
+//
+// The child stays in our process group, so that the terminal's foreground job is both of us: it may read the
+// terminal, Ctrl-Z stops both and the shell continues both. Ctrl-C reaches both too; an engine ignores it and
+// gets a message:
+//   first Ctrl-C       {"type":"stop"}: ends the current generation; while the model is loading it ends the
+//   program second             SIGTERM, after interrupt_grace_secs SIGKILL of the tree; a third one at once
+// SIGTERM and SIGHUP pass on to the child, with SIGKILL of the tree after term_grace_secs; SIGQUIT passes on.
+// Processes that the child leaves behind are killed when it ends. The terminal is put back as it was.
+#pragma once
+
+#include "cli/protocol/messages.h"
+#include "cli/supervise/spawn.h"
+#include "guard/policy.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tetrad::cli {
+
+struct Supervision {
+  std::optional<guard::Limits> limits;  // nothing: no guard, and no guard lines
+  double interrupt_grace_secs = 2;
+  double term_grace_secs = 5;
+  // Printed on stderr at the engine's first phase, so that the engine's own first line stays the run's first;
+  // at once for a program without a control channel.
+  std::vector<std::string> opening_lines;
+};
+
+// Exit code: the program's own; 128 + n where signal n ended it, with n = 2, 15 or 1 where we ended it
+// because of that signal; 124 where the guard did. An engine that ends without its last message is reported
+// on stderr. `run`: the engine's first message; nothing for a program without a control channel. Throws Error
+// when the program cannot be started.
+int supervise(Program program, const std::optional<RunMessage>& run, const Supervision& supervision);
+
+}  // namespace tetrad::cli
