@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "text/utf8.h"
+
 namespace tetrad::io {
 namespace {
 
@@ -47,7 +49,7 @@ class StrictBuilder {
     for (std::string_view prefix : {"parse error at ", "parse error: "}) {
       if (text.starts_with(prefix)) text.remove_prefix(prefix.size());
     }
-    return fail(std::string(text));
+    return fail(printable(text));  // it quotes the file, cut anywhere
   }
 
   const std::string& error() const { return error_; }
@@ -146,12 +148,20 @@ json read_json(const std::filesystem::path& file, const JsonLimits& limits) {
 
 std::string printable(std::string_view name) {
   constexpr std::size_t longest = 200;
-  std::string text;
-  for (const char c : name.substr(0, longest)) {
-    const auto byte = static_cast<unsigned char>(c);
-    text += byte < 0x20 || byte == 0x7F ? fmt::format("\\x{:02X}", byte) : std::string(1, c);
+  std::string out;
+  std::size_t at = 0;
+  while (at < name.size() && out.size() < longest) {
+    const text::Utf8Char c = text::decode_utf8(name, at);
+    const bool control = c.code_point < 0x20 || (c.code_point >= 0x7F && c.code_point < 0xA0);
+    if (c.status == text::Utf8Status::valid && !control) {
+      out.append(name.substr(at, c.length));
+    } else {
+      for (const char byte : name.substr(at, c.length))
+        out += fmt::format("\\x{:02X}", static_cast<unsigned char>(byte));
+    }
+    at += c.length;
   }
-  return name.size() > longest ? text + "..." : text;
+  return at < name.size() ? out + "..." : out;
 }
 
 }  // namespace tetrad::io

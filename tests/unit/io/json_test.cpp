@@ -75,6 +75,14 @@ TEST(Json, names_the_place_of_syntax_errors) {
   }
 }
 
+TEST(Json, names_in_messages_are_printable) {
+  EXPECT_EQ(printable("layers.0 \u6b0a\u91cd"), "layers.0 \u6b0a\u91cd");
+  EXPECT_EQ(printable("a\x1b[2J\n\x7f"), "a\\x1B[2J\\x0A\\x7F");
+  EXPECT_EQ(printable("\xff\xe6\xac'\xc2\x9b"), "\\xFF\\xE6\\xAC'\\xC2\\x9B");
+  EXPECT_EQ(printable(std::string(1000, 'x')), std::string(200, 'x') + "...");
+  EXPECT_THAT(refusal("{\"\xe6\xac'\":"), HasSubstr("\\xE6\\xAC"));
+}
+
 TEST(Json, refuses_files_that_cannot_be_read) {
   test::TempDir dir;
   EXPECT_THAT(error_text([&] { read_json(dir / "none"); }), HasSubstr("no such file"));
