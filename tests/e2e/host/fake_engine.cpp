@@ -109,6 +109,7 @@ int main() {
   if (word == "exit") return finish(channel, static_cast<int>(number), number == 0 ? "" : "as ordered");
   if (word == "silent") return static_cast<int>(number);
   if (word == "signal") {
+    ::signal(static_cast<int>(number), SIG_DFL);  // a sanitizer has its own handlers
     ::raise(static_cast<int>(number));
     sleep_forever();
   }
