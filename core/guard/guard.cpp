@@ -17,6 +17,8 @@ bool Guard::tick() noexcept {
   if (now < next_ns_) return decision_.verdict == Verdict::kill;
   next_ns_ = now + static_cast<std::int64_t>(limits_.poll_secs * 1e9);
   sample_ = {now, tree_.memory(), read_meminfo().available_bytes};
+  ++readings_;
+  if (!sample_.tree_bytes) ++unknown_readings_;
   decision_ = judge(limits_, state_, sample_);
   return decision_.verdict == Verdict::kill;
 }
@@ -32,8 +34,11 @@ std::string Guard::kill_line() const {
 }
 
 std::string Guard::last_line() const {
-  return fmt::format("[guard] peak tree={} lowest_available={}", format_or_unknown(state_.peak_tree_bytes),
-                     format_or_unknown(state_.lowest_available_bytes));
+  const std::string gaps = unknown_readings_ == 0 ? ""
+                                                  : fmt::format(" ({} of {} readings of the tree failed)",
+                                                                unknown_readings_, readings_);
+  return fmt::format("[guard] peak tree={} lowest_available={}{}", format_or_unknown(state_.peak_tree_bytes),
+                     format_or_unknown(state_.lowest_available_bytes), gaps);
 }
 
 std::size_t Guard::kill(double patience_secs, void (*reap)(void*), void* context) noexcept {

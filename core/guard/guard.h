@@ -28,7 +28,8 @@ class Guard {
   // processes"
   std::string kill_line() const;
 
-  // "[guard] peak tree=1500 MiB lowest_available=9000 MiB"; unknown where it was never read.
+  // "[guard] peak tree=1500 MiB lowest_available=9000 MiB"; unknown where it was never read;
+  // how many readings of the tree failed, if any did.
   std::string last_line() const;
 
   // Kills the whole tree; see ProcessTree::kill_all.
@@ -40,6 +41,8 @@ class Guard {
   State state_;
   Sample sample_;
   Decision decision_;
+  std::uint64_t readings_ = 0;
+  std::uint64_t unknown_readings_ = 0;  // of the tree
   std::int64_t next_ns_ = 0;
 };
 

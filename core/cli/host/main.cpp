@@ -4,10 +4,13 @@
 
 #include "config/diagnostics.h"
 
+#include <fcntl.h>
 #include <tetrad/base/error.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <exception>
+#include <iostream>
 #include <string>
 #include <vector>
 
@@ -25,16 +28,34 @@ int dispatch(const Arguments& arguments, const std::vector<std::string>& command
   return tetrad::cli::run_model_command(arguments, command_line);
 }
 
+// A closed standard stream would give its number to the next file or socket that is opened, and the engine
+// would take that for its input or output.
+void occupy_standard_streams() {
+  int fd = 0;
+  do {
+    fd = ::open("/dev/null", O_RDWR);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) ::close(fd);
+}
+
+// A result that could not be written (disk full, closed pipe) is no success.
+int after_output(int code) {
+  const bool written = std::cout.flush().good() && std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  if (written) return code;
+  throw tetrad::Error("[host] the result could not be written to standard output");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  occupy_standard_streams();
   try {
     const tetrad::cli::Parsed parsed = tetrad::cli::parse_arguments(argc, argv);
     if (parsed.answer) {
       std::fputs(parsed.answer->text.c_str(), stdout);
-      return 0;
+      return after_output(0);
     }
-    return dispatch(parsed.arguments, {argv, argv + argc});
+    return after_output(dispatch(parsed.arguments, {argv, argv + argc}));
   } catch (const tetrad::config::ConfigError& e) {
     std::fprintf(stderr, "%s\n", e.what());  // one line per error, each with its place
     return static_cast<int>(e.code());

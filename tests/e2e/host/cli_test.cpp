@@ -68,6 +68,22 @@ TEST(Cli, HelpAndVersionAnswerOnStdout) {
   EXPECT_THAT(run_host({"--version"}).out, testing::MatchesRegex("host [0-9.]+ \\(protocol 1\\)\n"));
 }
 
+TEST(Cli, AResultThatCannotBeWrittenIsAFailure) {
+  const std::string command = host_file() + " --help > /dev/full";
+  const Result result = run_host({"guard", "--limit-gb", "none", "--", "sh", "-c", command});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("error: [host] the result could not be written to standard output"));
+}
+
+TEST(Cli, ClosedStandardStreamsHarmNobody) {
+  const Workplace place;
+  const std::string command = host_file() + " generate --config " + place.path("c.yaml") + " --engine " +
+                              fake_engine_file() + " --prompt read <&- 2>&-";
+  const Result result = run_host({"guard", "--limit-gb", "none", "--", "sh", "-c", command});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.out, "reading\n") << "the engine's input is empty, not its control channel";
+}
+
 TEST(Cli, ConfigCommandsAreWired) {
   const Workplace place;
   EXPECT_EQ(run_host({"config", "validate", place.path("c.yaml")}).exit_code, 0);
