@@ -6,3 +6,9 @@
 #ifndef HWY_DISABLED_TARGETS
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #endif
+
+#ifdef __clang__
+#define TETRAD_UNROLL _Pragma("unroll")
+#else
+#define TETRAD_UNROLL _Pragma("GCC unroll 16")
+#endif

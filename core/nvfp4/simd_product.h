@@ -1,0 +1,19 @@
+// The SIMD half of product.h: the inner loop over packed rows, chosen at run time for the machine's vector
+// unit.
+#pragma once
+
+#include <tetrad/nvfp4/product.h>
+
+namespace tetrad::nvfp4::simd {
+
+// The kernel eats W in chunks of 16 code bytes (32 weights), and x is laid out to match: for each chunk the
+// 16 even elements, then the 16 odd ones.
+inline constexpr std::int64_t kProductChunk = 32;
+inline constexpr std::int64_t kProductMaxRows = 8;  // rows of x in one pass over W
+
+// x: m (1..8) prepared rows of `chunks` chunks, x_stride floats apart; y[i * y_stride + j] for j in [first,
+// last).
+void product_rows(const float* x, std::int64_t m, std::int64_t x_stride, const PackedView& w,
+                  std::int64_t first_row, std::int64_t last_row, float* y, std::int64_t y_stride);
+
+}  // namespace tetrad::nvfp4::simd
