@@ -5,6 +5,7 @@
 
 #include <random>
 
+#include "io/memory.h"
 #include "safetensors_bytes.h"
 #include "support/error_text.h"
 #include "support/temp_dir.h"
@@ -247,6 +248,27 @@ TEST(Safetensors, release_keeps_the_contents_and_the_neighbours) {
     }
     EXPECT_EQ(again, data);
   }
+}
+
+// The pages of a released tensor leave this process. (On tmpfs mapped pages count as shared ones.)
+TEST(Safetensors, release_gives_memory_back) {
+  TempDir dir;
+  constexpr std::size_t n = std::size_t{32} << 20;
+  const std::string header =
+      fmt::format(R"({{"a":{{"dtype":"U8","shape":[{0}],"data_offsets":[0,{0}]}}}})", n);
+  const auto file =
+      SafetensorsFile::open(dir.write("m.safetensors", safetensors_bytes(header, std::string(n, 'x'))));
+  const auto mapped = [] {
+    const auto memory = host_memory();
+    return memory ? static_cast<double>(memory->rss_file + memory->rss_shmem) : -1.0;
+  };
+  const double before = mapped();
+  std::uint64_t sum = 0;
+  for (const std::byte b : file.at("a").bytes) sum += std::to_integer<unsigned>(b);
+  EXPECT_EQ(sum, n * 'x');
+  EXPECT_GT(mapped() - before, 0.9 * n);
+  file.release(file.at("a"));
+  EXPECT_LT(mapped() - before, 0.1 * n);
 }
 
 }  // namespace
