@@ -55,7 +55,7 @@ CASES = [
     ("llama", 64, 65536, old(150000.0, dict(YARN, factor=32.0, original_max_position_embeddings=4096, truncate=False))),
     ("llama", 64, 65536, old(10000.0, dict(YARN, beta_fast=4, beta_slow=4, truncate=False))),  # an empty ramp
     ("llama", 16, 64, old(10000.0, dict(YARN, original_max_position_embeddings=4))),  # bounds that cross
-    ("llama", 32, 2000000, old(100.0, dict(YARN, original_max_position_embeddings=1000000))),  # bound past the end
+    ("llama", 32, 2000000, old(100.0, dict(YARN, beta_fast=20000, original_max_position_embeddings=1000000))),  # bound past the end
     ("llama", 8, 64, old(10000.0, dict(YARN, original_max_position_embeddings=16))),
 ]
 
