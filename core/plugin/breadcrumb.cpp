@@ -1,0 +1,114 @@
+#include "plugin/breadcrumb.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstring>
+#include <exception>
+
+namespace tetrad::plugin {
+namespace {
+
+struct Crumb {
+  const char* plugin = nullptr;
+  const char* function = nullptr;
+};
+// Initial-exec storage of the executable: safe to read in a signal handler.
+thread_local constinit Crumb crumb;
+std::atomic<bool> reported{false};
+
+// Only async-signal-safe functions below.
+void put(const char* text) noexcept {
+  if (::write(STDERR_FILENO, text, std::strlen(text)) < 0) return;  // nowhere left to report to
+}
+
+void put_crumb() noexcept {
+  if (crumb.plugin == nullptr) {
+    put(", outside of any plugin\n");
+    return;
+  }
+  put(" while in plugin '");
+  put(crumb.plugin);
+  put("', function '");
+  put(crumb.function);
+  put("'\n");
+}
+
+const char* signal_text(int number) noexcept {
+  switch (number) {
+    case SIGSEGV:
+      return "signal 11 (SIGSEGV)";
+    case SIGBUS:
+      return "signal 7 (SIGBUS)";
+    case SIGFPE:
+      return "signal 8 (SIGFPE)";
+    case SIGILL:
+      return "signal 4 (SIGILL)";
+    case SIGABRT:
+      return "signal 6 (SIGABRT)";
+    default:
+      return "a signal";
+  }
+}
+
+void on_signal(int number) {
+  if (!reported.exchange(true)) {
+    put("error: [crash] ");
+    put(signal_text(number));
+    put_crumb();
+  }
+  // SA_RESETHAND has put the default action back: this ends the process as the signal would have.
+  ::raise(number);
+}
+
+[[noreturn]] void on_terminate() noexcept {
+  if (!reported.exchange(true)) {
+    put("error: [crash] terminated");
+    put_crumb();
+    if (const std::exception_ptr exception = std::current_exception()) {
+      try {
+        std::rethrow_exception(exception);
+      } catch (const std::exception& e) {
+        put("  by an exception that nobody caught: ");
+        put(e.what());
+        put("\n");
+      } catch (...) {
+        put("  by an exception that is not a std::exception\n");
+      }
+    }
+  }
+  std::abort();
+}
+
+}  // namespace
+
+Breadcrumb::Breadcrumb(const char* plugin, const char* function) noexcept
+    : outer_plugin_(crumb.plugin), outer_function_(crumb.function) {
+  crumb = {plugin, function};
+}
+
+Breadcrumb::~Breadcrumb() {
+  crumb = {outer_plugin_, outer_function_};
+}
+
+void install_crash_handler() {
+  static std::atomic<bool> installed{false};
+  if (installed.exchange(true)) return;
+  // A stack overflow leaves no stack to report from. This one serves the main thread; it lives as long as the
+  // process.
+  constexpr std::size_t kStackBytes = 64U << 10;
+  static char stack_bytes[kStackBytes];
+  stack_t stack{};
+  stack.ss_sp = stack_bytes;
+  stack.ss_size = kStackBytes;
+  ::sigaltstack(&stack, nullptr);
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_ONSTACK | static_cast<int>(SA_RESETHAND);
+  ::sigemptyset(&action.sa_mask);
+  for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) ::sigaction(number, &action, nullptr);
+  std::set_terminate(on_terminate);
+}
+
+}  // namespace tetrad::plugin
