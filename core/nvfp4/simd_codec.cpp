@@ -11,9 +11,10 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "nvfp4/simd_codec.cpp"
+#include "nvfp4/simd_targets.h"  // before Highway: it says which targets to leave out
+
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
-#include "nvfp4/simd_targets.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tetrad::nvfp4::HWY_NAMESPACE {

@@ -10,9 +10,10 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "nvfp4/simd_product.cpp"
+#include "nvfp4/simd_targets.h"  // before Highway: it says which targets to leave out
+
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
-#include "nvfp4/simd_targets.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tetrad::nvfp4::HWY_NAMESPACE {
@@ -70,7 +71,6 @@ HWY_INLINE void tile(const float* x, std::int64_t x_stride, const std::uint8_t* 
                      const std::uint8_t* scales, std::int64_t row_codes, std::int64_t row_scales,
                      float decode, float* y, std::int64_t y_stride) {
   const F df;
-  const U du;
   const hn::FixedTag<std::uint8_t, 16> du8;
   hn::Vec<F> even[M][R], odd[M][R];
   TETRAD_UNROLL
@@ -79,6 +79,7 @@ HWY_INLINE void tile(const float* x, std::int64_t x_stride, const std::uint8_t* 
     for (int r = 0; r < R; ++r) even[i][r] = odd[i][r] = hn::Zero(df);
   }
 #if HWY_CAP_GE512
+  const U du;
   // One permutation looks up 16 elements in a register of float values.
   HWY_ALIGN static constexpr float kElements[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
                                                     -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};

@@ -1,5 +1,5 @@
 // Element formats against definitions that share no code with the implementation: tables written out by hand,
-// a search for the nearest code in double, and the compiler's own _Float16.
+// a search for the nearest code in double, and the compiler's own half type.
 #include <gtest/gtest.h>
 #include <tetrad/nvfp4/e2m1.h>
 #include <tetrad/nvfp4/e4m3.h>
@@ -175,9 +175,14 @@ TEST(Bf16, RoundsToNearestEven) {
   EXPECT_EQ(to_bf16(std::numeric_limits<float>::max()).bits, 0x7F80);
 }
 
-#ifdef __FLT16_MAX__
+#if defined(__aarch64__) || defined(__FLT16_MAX__)
+#ifdef __aarch64__
+using CompilerHalf = __fp16;  // g++ 12 has _Float16 on x86 only
+#else
+using CompilerHalf = _Float16;
+#endif
 TEST(Fp16, AgreesWithTheCompiler) {
-  const auto expected = [](float x) { return std::bit_cast<std::uint16_t>(static_cast<_Float16>(x)); };
+  const auto expected = [](float x) { return std::bit_cast<std::uint16_t>(static_cast<CompilerHalf>(x)); };
   for (unsigned bits = 0; bits < 0x10000u; ++bits) {
     const Fp16 h{static_cast<std::uint16_t>(bits)};
     const float x = to_float(h);
@@ -185,7 +190,7 @@ TEST(Fp16, AgreesWithTheCompiler) {
       EXPECT_EQ(to_fp16(x).bits & 0x7FFF, 0x7E00);
       continue;
     }
-    ASSERT_EQ(x, static_cast<float>(std::bit_cast<_Float16>(h.bits)));
+    ASSERT_EQ(x, static_cast<float>(std::bit_cast<CompilerHalf>(h.bits)));
     ASSERT_EQ(to_fp16(x).bits, bits);
     for (const float y : around(x)) {
       if (!std::isnan(y)) {
