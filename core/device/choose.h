@@ -1,0 +1,22 @@
+// Which device a run uses, and its runtime. The engine links libtorch's CPU half alone; CUDA comes in here, on demand, before
+// anything asks libtorch whether it has CUDA (that answer is cached for the life of the process).
+#pragma once
+
+#include <c10/core/Device.h>
+#include <tetrad/torch/device_runtime.h>
+
+#include <string>
+
+namespace tetrad::device {
+
+struct Choice {
+  at::Device device = at::kCPU;
+  DeviceRuntime* runtime = nullptr;  // null on the CPU; lives as long as the process
+  std::string note;                  // what `auto` took and why; empty when the config named the device
+};
+
+// name: "auto", "cpu", "cuda" or "cuda:N". Throws Error(runtime) naming what is missing when CUDA is asked for by name and
+// cannot be had, or when there is no device N.
+Choice choose(const std::string& name);
+
+}  // namespace tetrad::device

@@ -1,0 +1,60 @@
+// The CUDA DeviceRuntime, in libtetrad_cuda.so.
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <cuda_runtime_api.h>
+#include <tetrad/base/error.h>
+#include <tetrad/torch/device_runtime.h>
+
+#include <string>
+
+namespace tetrad {
+namespace {
+
+void check(cudaError_t error, const char* call) {
+  if (error == cudaSuccess) return;
+  throw Error(std::string("[cuda] ") + call + ": " + cudaGetErrorName(error) + ", " + cudaGetErrorString(error));
+}
+
+class CudaRuntime final : public DeviceRuntime {
+ public:
+  DeviceInfo info(int device) override {
+    int count = 0;
+    check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
+    if (device < 0 || device >= count) {
+      throw Error(ExitCode::usage, "[cuda] there is no device " + std::to_string(device) + "; this machine has " +
+                                       std::to_string(count) + ", counted from 0");
+    }
+    cudaDeviceProp properties{};
+    check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+    return {properties.name, properties.major, properties.minor, static_cast<std::int64_t>(properties.totalGlobalMem),
+            properties.integrated != 0};
+  }
+
+  DeviceMemory memory(int device) override {
+    const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device));
+    const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
+    const auto& live = stats.allocated_bytes[0];
+    const auto& reserved = stats.reserved_bytes[0];
+    std::size_t free_bytes = 0, total = 0;
+    check(cudaMemGetInfo(&free_bytes, &total), "cudaMemGetInfo");
+    return {live.current, live.peak, reserved.current, reserved.peak, static_cast<std::int64_t>(total - free_bytes)};
+  }
+
+  void reset_peak(int device) override {
+    c10::cuda::CUDACachingAllocator::resetPeakStats(static_cast<c10::DeviceIndex>(device));
+  }
+
+  void synchronize(int device) override {
+    const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device));
+    check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+  }
+};
+
+}  // namespace
+}  // namespace tetrad
+
+extern "C" [[gnu::visibility("default")]] tetrad::DeviceRuntime* tetrad_device_runtime_v1() noexcept {
+  static tetrad::CudaRuntime runtime;
+  return &runtime;
+}

@@ -1,0 +1,166 @@
+#include "generate/context.h"
+
+#include "model/plugin_call.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/tensor.h>
+#include <tetrad/base/error.h>
+
+#include <algorithm>
+
+namespace tetrad::generate {
+namespace {
+
+constexpr const char* kv_name = "kv_cache";
+
+// Remembers the first tensor with a NaN or infinity in it.
+class FirstNonFinite : public model::ForwardObserver {
+ public:
+  void seen(std::int64_t layer, std::string_view tensor, const at::Tensor& value) override {
+    if (!where.empty() || at::isfinite(value).all().item<bool>()) return;
+    where = layer < 0 ? "before layer 0" : "layer " + std::to_string(layer);
+    where += ", tensor '" + std::string(tensor) + "'";
+  }
+  std::string where;
+};
+
+}  // namespace
+
+Context::Context(model::Transformer& model, KvPolicy& kv, ContextOptions options)
+    : model_(model), kv_(kv), options_(options), kv_weight_version_(model.weight_version()) {}
+
+at::Tensor Context::feed(std::span<const std::int32_t> ids) { return run(ids, Head::last, nullptr); }
+
+void Context::feed_all(std::span<const std::int32_t> ids, const Visit& visit) { run(ids, Head::all, &visit); }
+
+void Context::append(std::span<const std::int32_t> ids) {
+  if (!ids.empty()) run(ids, Head::none, nullptr);
+}
+
+at::Tensor Context::run(std::span<const std::int32_t> ids, Head head, const Visit* visit) {
+  if (ids.empty()) throw Error("[context] no tokens to feed");
+  const std::int64_t begin = length();
+  const auto count = static_cast<std::int64_t>(ids.size());
+  if (begin + count > options_.max_tokens) {
+    throw Error(ExitCode::usage, "[context] " + std::to_string(begin) + " tokens in the context + " + std::to_string(count) +
+                                     " new ones > limit of " + std::to_string(options_.max_tokens) +
+                                     "; shorten the prompt, start a new conversation or raise model.max_context");
+  }
+  const at::NoGradGuard no_grad;
+  refresh_if_stale();
+  ledger_.insert(ledger_.end(), ids.begin(), ids.end());
+  try {
+    return run_new(begin, head, visit);
+  } catch (...) {
+    roll_back(begin);
+    throw;
+  }
+}
+
+at::Tensor Context::run_new(std::int64_t begin, Head head, const Visit* visit) {
+  // A policy without memory sees the whole ledger as one step.
+  if (!retains()) return run_chunk(0, length(), head, visit, begin);
+  at::Tensor logits;
+  for (std::int64_t at = begin; at < length(); at += options_.prefill_chunk) {
+    const std::int64_t end = std::min(length(), at + options_.prefill_chunk);
+    const Head wanted = head == Head::last && end != length() ? Head::none : head;
+    logits = run_chunk(at, end, wanted, visit, begin);
+  }
+  return logits;
+}
+
+void Context::roll_back(std::int64_t length) noexcept {
+  // Best effort on a way out that already has its error: ledger and cache agree again, so the caller may go on.
+  ledger_.resize(static_cast<std::size_t>(length));
+  (void)kv_.abort();
+  if (retains()) (void)(kv_.lengths().next_position > length ? kv_.truncate(length) : Status{});
+}
+
+at::Tensor Context::run_chunk(std::int64_t begin, std::int64_t end, Head head, const Visit* visit, std::int64_t visible_from) {
+  KvReserve answer = KvReserve::ok;
+  model::check(kv_.prepare(end - begin, answer), kv_name, "prepare of " + std::to_string(end - begin) + " tokens");
+  if (answer != KvReserve::ok) {
+    throw Error("[kv_cache] the policy cannot hold " + std::to_string(end) + " tokens" +
+                (answer == KvReserve::would_evict ? " without evicting" : "") + "; shorten the conversation");
+  }
+  const std::vector<std::int64_t> wide(ledger_.begin() + begin, ledger_.begin() + end);
+  const at::Tensor ids = at::tensor(wide, at::kLong).to(model_.setup().device);
+  const at::Tensor hidden = model_.forward(ids, begin, kv_, Pass::eval);
+  at::Tensor logits;
+  if (head == Head::last) {
+    logits = model_.logits(hidden.narrow(0, hidden.size(0) - 1, 1), Pass::eval).squeeze(0);
+    require_finite(logits);
+  }
+  if (head == Head::all) {
+    const std::int64_t first = std::max(begin, visible_from);
+    const at::Tensor all = model_.logits(hidden.narrow(0, first - begin, end - first), Pass::eval);
+    require_finite(all);
+    (*visit)(first, all);
+  }
+  model::check(kv_.commit(end - begin), kv_name, "commit");
+  assert_lengths();
+  return logits;
+}
+
+void Context::require_finite(const at::Tensor& logits) {
+  if (options_.check_logits && !at::isfinite(logits).all().item<bool>()) name_first_non_finite();
+}
+
+void Context::name_first_non_finite() {
+  // The whole ledger once more with eyes open: an earlier chunk may be where it began.
+  model::check(kv_.abort(), kv_name, "abort");
+  model::check(kv_.reset(), kv_name, "reset");
+  FirstNonFinite finder;
+  for (std::int64_t at = 0; at < length() && finder.where.empty();) {
+    const std::int64_t end = retains() ? std::min(length(), at + options_.prefill_chunk) : length();
+    KvReserve answer = KvReserve::ok;
+    model::check(kv_.prepare(end - at, answer), kv_name, "prepare");
+    const std::vector<std::int64_t> wide(ledger_.begin() + at, ledger_.begin() + end);
+    const at::Tensor ids = at::tensor(wide, at::kLong).to(model_.setup().device);
+    const at::Tensor hidden = model_.forward(ids, at, kv_, Pass::eval, &finder);
+    if (finder.where.empty()) {
+      finder.seen(model_.config().num_hidden_layers, "lm_head", model_.logits(hidden, Pass::eval));
+    }
+    model::check(kv_.commit(end - at), kv_name, "commit");
+    at = end;
+  }
+  throw Error(ExitCode::numerics,
+              "[numerics] non-finite logits; the first non-finite value is in " +
+                  (finder.where.empty() ? std::string("no tensor of a repeated pass (a race or faulty memory?)") : finder.where) +
+                  "; the weights or their scales are damaged, or the dtype overflows (try model.dtype: float32)");
+}
+
+void Context::refresh_if_stale() {
+  if (kv_weight_version_ == model_.weight_version()) return;
+  kv_weight_version_ = model_.weight_version();
+  if (!retains() || ledger_.empty()) return;
+  const std::vector<std::int32_t> tokens = std::move(ledger_);
+  ledger_.clear();
+  model::check(kv_.reset(), kv_name, "reset");
+  append(tokens);
+}
+
+void Context::truncate(std::int64_t length) {
+  if (length < 0 || length > this->length()) {
+    throw Error("[context] cannot truncate to " + std::to_string(length) + " tokens: the context holds " +
+                std::to_string(this->length()));
+  }
+  if (retains()) model::check(length == 0 ? kv_.reset() : kv_.truncate(length), kv_name, "truncate");
+  ledger_.resize(static_cast<std::size_t>(length));
+  assert_lengths();
+}
+
+void Context::assert_lengths() const {
+  if (!retains()) return;
+  const KvLengths lengths = kv_.lengths();
+  // Within a chunked prefill the cache is behind the ledger; it must never be ahead, and both agree at the end.
+  const bool lossless = (kv_.capabilities() & kv_lossless) != 0;
+  if (lengths.next_position > length() || (lossless && lengths.resident != lengths.next_position)) {
+    throw Error("[kv_cache] the cache holds " + std::to_string(lengths.resident) + " tokens and continues at position " +
+                std::to_string(lengths.next_position) + ", the ledger has " + std::to_string(length()) +
+                "; the policy broke its contract");
+  }
+}
+
+}  // namespace tetrad::generate

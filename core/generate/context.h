@@ -1,0 +1,74 @@
+// One conversation's context: the ledger of token ids, which is the truth, and the KV cache that must agree with it. feed()
+// is the only way tokens enter; after every commit next_position == ledger length is asserted, and for a lossless policy
+// resident == ledger length. A change of the weights (Transformer::weight_version) makes the cache stale: it is rebuilt from
+// the ledger before the next token.
+#pragma once
+
+#include "model/transformer.h"
+
+#include <ATen/core/Tensor.h>
+#include <tetrad/torch/kv_policy.h>
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace tetrad::generate {
+
+struct ContextOptions {
+  std::int64_t max_tokens = 0;     // context limit of the run
+  std::int64_t prefill_chunk = 0;  // tokens per forward pass at most
+  bool check_logits = true;        // stop on the first non-finite logit
+};
+
+class Context {
+ public:
+  // kv must be configured with this model's shape and options.max_tokens. Both outlive the context.
+  Context(model::Transformer& model, KvPolicy& kv, ContextOptions options);
+
+  // Appends ids to the ledger and runs them through the model; fp32 logits [vocab] of the last one.
+  // Throws Error(usage) when the limit would be passed, Error(numerics) naming the first layer and tensor when a logit is
+  // not finite, and what a plugin reports; ledger and cache are then as before the call.
+  at::Tensor feed(std::span<const std::int32_t> ids);
+
+  // As feed(), but hands over the logits of every position: visit(first position of the chunk, fp32 [t, vocab]).
+  void feed_all(std::span<const std::int32_t> ids, const std::function<void(std::int64_t, const at::Tensor&)>& visit);
+
+  // As feed() without the head: for tokens whose successor is not wanted (the end of a turn).
+  void append(std::span<const std::int32_t> ids);
+
+  // Forgets everything from position `length` on.
+  void truncate(std::int64_t length);
+  void reset() { truncate(0); }
+
+  const std::vector<std::int32_t>& ledger() const noexcept { return ledger_; }
+  std::int64_t length() const noexcept { return static_cast<std::int64_t>(ledger_.size()); }
+  KvLengths kv_lengths() const noexcept { return kv_.lengths(); }
+  KvMemory kv_memory() const noexcept { return kv_.memory(); }
+  // Whether the policy keeps tokens; without it every feed recomputes the whole ledger.
+  bool retains() const noexcept { return (kv_.capabilities() & kv_retains) != 0; }
+  std::int64_t max_tokens() const noexcept { return options_.max_tokens; }
+
+ private:
+  enum class Head { none, last, all };
+  using Visit = std::function<void(std::int64_t, const at::Tensor&)>;
+
+  at::Tensor run(std::span<const std::int32_t> ids, Head head, const Visit* visit);
+  at::Tensor run_new(std::int64_t begin, Head head, const Visit* visit);
+  void roll_back(std::int64_t length) noexcept;
+  at::Tensor run_chunk(std::int64_t begin, std::int64_t end, Head head, const Visit* visit, std::int64_t visible_from);
+  void refresh_if_stale();
+  void assert_lengths() const;
+  void require_finite(const at::Tensor& logits);
+  [[noreturn]] void name_first_non_finite();
+
+  model::Transformer& model_;
+  KvPolicy& kv_;
+  ContextOptions options_;
+  std::vector<std::int32_t> ledger_;
+  std::uint64_t kv_weight_version_;  // the weights that the cached keys and values were computed with
+};
+
+}  // namespace tetrad::generate

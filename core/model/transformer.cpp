@@ -1,0 +1,156 @@
+#include "model/transformer.h"
+
+#include "model/names.h"
+#include "model/plugin_call.h"
+#include "model/rope.h"
+#include "ops/activation.h"
+#include "ops/attention.h"
+#include "ops/norm.h"
+
+#include <cmath>
+#include <utility>
+
+namespace tetrad::model {
+namespace {
+
+void show(ForwardObserver* observer, std::int64_t layer, std::string_view name, const at::Tensor& value) {
+  if (observer != nullptr) observer->seen(layer, name, value);
+}
+
+ops::RopeTable make_rope(const ModelConfig& config, at::Device device) {
+  const RopeFrequencies rope = rope_inverse_frequencies(config);
+  return {rope.inv_freq, rope.attention_scaling, device};
+}
+
+}  // namespace
+
+Transformer::Transformer(ModelConfig config, LoadedWeights weights, LinearBackend& backend, std::string backend_id,
+                         LinearSetup setup)
+    : config_(std::move(config)),
+      weights_(std::move(weights)),
+      backend_(backend),
+      backend_id_(std::move(backend_id)),
+      setup_(setup),
+      rope_(make_rope(config_, setup.device)) {
+  embedding_ = matrix(embedding_name);
+  head_ = config_.tie_word_embeddings ? embedding_ : matrix(head_name);
+  final_norm_ = &find(final_norm_name);
+  for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
+    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    Block block;
+    block.input_norm = &find(prefix + "input_layernorm.weight");
+    block.post_norm = &find(prefix + "post_attention_layernorm.weight");
+    if (config_.qk_norm) {
+      block.q_norm = &find(prefix + "self_attn.q_norm.weight");
+      block.k_norm = &find(prefix + "self_attn.k_norm.weight");
+    }
+    block.q = matrix(prefix + "self_attn.q_proj.weight");
+    block.k = matrix(prefix + "self_attn.k_proj.weight");
+    block.v = matrix(prefix + "self_attn.v_proj.weight");
+    block.o = matrix(prefix + "self_attn.o_proj.weight");
+    block.gate = matrix(prefix + "mlp.gate_proj.weight");
+    block.up = matrix(prefix + "mlp.up_proj.weight");
+    block.down = matrix(prefix + "mlp.down_proj.weight");
+    blocks_.push_back(block);
+  }
+}
+
+const Parameter& Transformer::find(const std::string& name) const {
+  for (const Parameter& parameter : weights_.parameters) {
+    if (parameter.name == name) return parameter;
+  }
+  throw Error("[model] parameter '" + name + "' was not loaded");
+}
+
+Transformer::Matrix Transformer::matrix(const std::string& name) const { return {weights_.prepared.at(name), &find(name)}; }
+
+std::vector<at::Tensor> Transformer::products(std::initializer_list<Matrix> matrices, const at::Tensor& x, Pass pass) {
+  std::vector<WeightId> ids;
+  for (const Matrix& matrix : matrices) ids.push_back(matrix.id);
+  std::vector<at::Tensor> results;
+  check(backend_.forward(ids, x, pass, results), backend_id_, "forward of " + matrices.begin()->parameter->name);
+  return results;
+}
+
+at::Tensor Transformer::product(const Matrix& matrix, const at::Tensor& x, Pass pass) {
+  return std::move(products({matrix}, x, pass).front());
+}
+
+at::Tensor Transformer::attention(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                  KvPolicy& kv) {
+  check(kv.write(layer, k, v), "kv_cache", "write of layer " + std::to_string(layer));
+  const double scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
+  if ((kv.capabilities() & kv_native_attend) != 0) {
+    at::Tensor out;
+    check(kv.attend(layer, q, scale, out), "kv_cache", "attend of layer " + std::to_string(layer));
+    return out.reshape({q.size(0), q.size(1) * q.size(2)});
+  }
+  at::Tensor keys, values;
+  check(kv.view(layer, keys, values), "kv_cache", "view of layer " + std::to_string(layer));
+  return ops::causal_attention(q, keys, values, scale);
+}
+
+at::Tensor Transformer::run_block(std::int64_t layer, at::Tensor x, std::int64_t begin, KvPolicy& kv, Pass pass,
+                                  ForwardObserver* observer) {
+  const Block& block = blocks_[static_cast<std::size_t>(layer)];
+  const std::int64_t tokens = x.size(0);
+  const at::Tensor normed = ops::rms_norm(x, block.input_norm->dense, config_.rms_norm_eps);
+  show(observer, layer, "input_layernorm", normed);
+
+  std::vector<at::Tensor> qkv = products({block.q, block.k, block.v}, normed, pass);
+  show(observer, layer, "q_proj", qkv[0]);
+  show(observer, layer, "k_proj", qkv[1]);
+  show(observer, layer, "v_proj", qkv[2]);
+  at::Tensor q = qkv[0].view({tokens, config_.num_attention_heads, config_.head_dim});
+  at::Tensor k = qkv[1].view({tokens, config_.num_key_value_heads, config_.head_dim});
+  const at::Tensor v = qkv[2].view({tokens, config_.num_key_value_heads, config_.head_dim});
+  if (config_.qk_norm) {
+    q = ops::rms_norm(q, block.q_norm->dense, config_.rms_norm_eps);
+    k = ops::rms_norm(k, block.k_norm->dense, config_.rms_norm_eps);
+  }
+  q = rope_.apply(q, begin);
+  k = rope_.apply(k, begin);
+  show(observer, layer, "q_rotated", q);
+  show(observer, layer, "k_rotated", k);
+
+  const at::Tensor attended = attention(layer, q, k, v, kv);
+  show(observer, layer, "attention", attended);
+  const at::Tensor projected = product(block.o, attended, pass);
+  show(observer, layer, "o_proj", projected);
+  x = x.add(projected);
+
+  const at::Tensor post = ops::rms_norm(x, block.post_norm->dense, config_.rms_norm_eps);
+  show(observer, layer, "post_attention_layernorm", post);
+  const std::vector<at::Tensor> mlp = products({block.gate, block.up}, post, pass);
+  show(observer, layer, "gate_proj", mlp[0]);
+  show(observer, layer, "up_proj", mlp[1]);
+  const at::Tensor activated = ops::silu_mul(mlp[0], mlp[1]);
+  show(observer, layer, "silu_mul", activated);
+  const at::Tensor down = product(block.down, activated, pass);
+  show(observer, layer, "down_proj", down);
+  x = x.add(down);
+  show(observer, layer, "residual", x);
+  return x;
+}
+
+at::Tensor Transformer::forward(const at::Tensor& ids, std::int64_t begin, KvPolicy& kv, Pass pass, ForwardObserver* observer) {
+  at::Tensor x;
+  check(backend_.gather(embedding_.id, ids, x), backend_id_, "gather of " + embedding_.parameter->name);
+  show(observer, -1, "embed_tokens", x);
+  for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
+    x = run_block(layer, std::move(x), begin, kv, pass, observer);
+  }
+  x = ops::rms_norm(x, final_norm_->dense, config_.rms_norm_eps);
+  show(observer, config_.num_hidden_layers, "norm", x);
+  return x;
+}
+
+at::Tensor Transformer::logits(const at::Tensor& hidden, Pass pass) { return product(head_, hidden, pass).to(at::kFloat); }
+
+std::uint64_t Transformer::weight_version() const noexcept {
+  std::uint64_t sum = 0;
+  for (const Parameter& parameter : weights_.parameters) sum += parameter.version;
+  return sum;
+}
+
+}  // namespace tetrad::model
