@@ -16,25 +16,12 @@ namespace {
 
 constexpr const char* built_in_sensor = "guard-host";
 
-// plugins.path as composed, as far as it is a list of texts: validation complains about the rest.
-std::vector<std::string> configured_paths(const std::vector<std::string>& files,
-                                          const std::vector<std::string>& sets) {
-  std::vector<std::string> paths;
-  const config::Composed composed = config::compose(files, sets);
-  const config::Node* list = config::find_path(composed.root, "plugins.path");
-  if (list == nullptr || list->kind() != config::Kind::list) return paths;
-  for (const config::Node& item : list->items()) {
-    if (item.kind() == config::Kind::string) paths.push_back(item.as_string());
-  }
-  return paths;
-}
-
 }  // namespace
 
 plugin::Registry open_registry(const std::vector<std::string>& plugin_paths,
                                const std::vector<std::string>& files, const std::vector<std::string>& sets) {
   const std::vector<std::string> configured =
-      files.empty() ? std::vector<std::string>{} : configured_paths(files, sets);
+      files.empty() ? std::vector<std::string>{} : config::plugin_search_paths(config::compose(files, sets));
   return plugin::Registry(plugin::search_places(plugin_paths, configured));
 }
 
