@@ -1,0 +1,225 @@
+#include "backend_nvfp4.h"
+
+#include <ATen/ops/empty.h>
+#include <tetrad/torch/guarded.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "common.h"
+
+namespace tetrad::backend_nvfp4 {
+namespace {
+
+using nvfp4::kBlock;
+using nvfp4::packed_cols;
+
+bool is_float(at::ScalarType t) {
+  return t == at::kFloat || t == at::kBFloat16 || t == at::kHalf;
+}
+
+// The tensor that turns hidden states into logits: lm_head, or an embedding that is used twice.
+bool is_head(const Parameter& p) {
+  return p.name == "lm_head.weight" || (p.role == Role::embedding && p.gradient_contributions > 1);
+}
+
+}  // namespace
+
+Capability BackendNvfp4::capability(const LinearSetup& setup) const noexcept {
+  try {
+    const auto no = [](std::string why) { return Capability{Support::unsupported, "", std::move(why)}; };
+    const std::string device = setup.device.str();
+    if (!setup.device.is_cpu() && !setup.device.is_cuda())
+      return no("no products on " + device + "; use cpu or cuda");
+    if (!is_float(setup.dtype))
+      return no(std::string("no products in ") + c10::toString(setup.dtype) +
+                "; use model.dtype: bfloat16, float16 or float32");
+    if (options_.compute == Compute::native)
+      return no(setup.device.is_cpu()
+                    ? "FP4 tensor cores need sm_100 or newer; this is a CPU; use compute: auto"
+                    : "FP4 tensor cores need sm_100 or newer and kernels for them, which this version of the "
+                      "plugin "
+                      "does not have; use compute: auto");
+    if (setup.device.is_cuda()) {
+      if (options_.compute == Compute::reference)
+        return no("compute: reference runs on the CPU, and this is " + device + "; use compute: auto");
+      if (options_.encode.profile != nvfp4::Profile::te)
+        return no(std::string("profile: ") + profile_name(options_.encode.profile) +
+                  " is encoded on the CPU alone, and this is " + device + "; use profile: te");
+      return {Support::emulated, "emulated-w4a16",
+              "NVFP4 weights dequantised strip by strip with libtorch operations, dense products"};
+    }
+    if (options_.compute == Compute::reference)
+      return {Support::emulated, "reference", "the plain NVFP4 codec and float32 products on the CPU"};
+    return {Support::emulated, "emulated-w4a16",
+            "NVFP4 weights, activations unquantised, SIMD codec on the CPU"};
+  } catch (...) {
+    return {};
+  }
+}
+
+Status BackendNvfp4::configure(const LinearSetup& setup) noexcept {
+  return torch_guarded([&] {
+    if (codec_) fail(StatusCode::internal, "configure: called twice");
+    const Capability can = capability(setup);
+    if (can.support == Support::unsupported) fail(StatusCode::unsupported, can.reason);
+    codec_.emplace(options_.encode, options_.compute == Compute::reference, setup.device);
+    setup_ = setup;
+  });
+}
+
+bool BackendNvfp4::packs(const Parameter& p) const {
+  if (is_head(p)) return options_.pack_head;
+  return p.role == Role::embedding ? options_.pack_embedding : true;
+}
+
+void BackendNvfp4::check_dense(const Parameter& p) const {
+  const at::Tensor& t = p.dense;
+  if (!t.defined() || t.sizes() != at::IntArrayRef(p.shape) || !is_float(t.scalar_type()) ||
+      !t.is_contiguous() || !same_device(t.device(), setup_.device))
+    fail(StatusCode::unsupported,
+         "'" + p.name + "' must be a contiguous float32, bfloat16 or float16 tensor " + shape_text(p.shape) +
+             " on " + setup_.device.str() + ", it is " + tensor_text(t));
+}
+
+void BackendNvfp4::check_planes(const Parameter& p) const {
+  const auto check = [&](const char* what, const at::Tensor& t, std::int64_t columns) {
+    if (t.defined() && t.scalar_type() == at::kByte && t.sizes() == at::IntArrayRef({p.shape[0], columns}) &&
+        t.is_contiguous() && same_device(t.device(), setup_.device))
+      return;
+    fail(StatusCode::unsupported, std::string(what) + " of '" + p.name + "' must be contiguous bytes " +
+                                      shape_text({p.shape[0], columns}) + " on " + setup_.device.str() +
+                                      ", they are " + tensor_text(t));
+  };
+  const std::int64_t padded = packed_cols(p.shape[1]);
+  check("codes", p.planes.codes, padded / 2);
+  check("block scales", p.planes.scales, padded / kBlock);
+  if (!std::isfinite(p.planes.decode_scale))
+    fail(StatusCode::numerics, "the global scale of '" + p.name + "' is not finite");
+}
+
+nvfp4::GlobalScale BackendNvfp4::global_of(Weight& w) const {
+  const Parameter& p = *w.parameter;
+  if (w.scaled_at == p.version) return w.global;
+  check_dense(p);
+  const nvfp4::Amax amax = codec_->amax(p.dense);
+  if (amax.first_bad >= 0) {
+    std::string where;
+    if (setup_.device.is_cpu())
+      where = " at row " + std::to_string(amax.first_bad / p.shape[1]) + ", column " +
+              std::to_string(amax.first_bad % p.shape[1]);
+    fail(StatusCode::numerics, "'" + p.name + "' has a value that is not finite" + where +
+                                   "; NVFP4 cannot hold it, look for the step or the file it came from");
+  }
+  w.global = nvfp4::global_scale(amax.value, options_.encode);
+  w.scaled_at = p.version;
+  return w.global;
+}
+
+float BackendNvfp4::decode_scale(Weight& w) const {
+  return w.source == Source::planes ? w.parameter->planes.decode_scale : global_of(w).decode;
+}
+
+void BackendNvfp4::pack(Parameter& p, nvfp4::GlobalScale global) const {
+  const std::int64_t rows = p.shape[0], cols = p.shape[1], padded = packed_cols(cols);
+  const auto bytes = at::TensorOptions().dtype(at::kByte).device(p.dense.device());
+  Planes planes;
+  planes.codes = at::empty({rows, padded / 2}, bytes);
+  planes.scales = at::empty({rows, padded / kBlock}, bytes);
+  planes.decode_scale = global.decode;
+  const std::int64_t step = strip_rows(cols);
+  for (std::int64_t r = 0; r < rows; r += step) {
+    const std::int64_t n = std::min(step, rows - r);
+    codec_->quantize(p.dense.narrow(0, r, n), global, planes.codes.narrow(0, r, n),
+                     planes.scales.narrow(0, r, n));
+  }
+  p.planes = std::move(planes);
+  p.dense = at::Tensor();
+  p.format = Format::nvfp4_hi;
+}
+
+Status BackendNvfp4::prepare(Parameter& parameter, WeightId& weight) noexcept {
+  return torch_guarded([&] {
+    if (!codec_) fail(StatusCode::internal, "prepare: called before configure");
+    Parameter& p = parameter;
+    if (p.shape.size() != 2)
+      fail(StatusCode::unsupported, "'" + p.name + "' is not a matrix: its shape is " + shape_text(p.shape));
+    Weight w;
+    w.parameter = &p;
+    switch (p.format) {
+      case Format::nvfp4_hi:
+        check_planes(p);
+        w.source = Source::planes;
+        break;
+      case Format::nvfp4_hi_lo:
+      case Format::opaque:
+        fail(
+            StatusCode::unsupported,
+            "'" + p.name + "' is stored " +
+                (p.format == Format::opaque ? "in another backend's own layout" : "as NVFP4 hi + lo planes") +
+                ", which this version cannot read; convert it to bf16 or to one NVFP4 plane");
+      case Format::fp32:
+      case Format::bf16:
+      case Format::fp16:
+        check_dense(p);
+        if (!packs(p)) {
+          if (p.dense.scalar_type() != setup_.dtype)
+            fail(StatusCode::unsupported, "'" + p.name + "' stays dense and is " +
+                                              c10::toString(p.dense.scalar_type()) +
+                                              ", but the run computes in " + c10::toString(setup_.dtype) +
+                                              "; convert it before prepare");
+          break;
+        }
+        w.source = Source::quantise;
+        const nvfp4::GlobalScale global = global_of(w);
+        if (setup_.path == Path::bridge) {
+          pack(p, global);
+          w.source = Source::planes;
+        }
+        break;
+    }
+    weights_.push_back(std::move(w));
+    weight = static_cast<WeightId>(weights_.size() - 1);
+    ++epoch_;
+  });
+}
+
+BackendNvfp4::Weight& BackendNvfp4::at_id(WeightId weight) {
+  if (weight < 0 || static_cast<std::size_t>(weight) >= weights_.size())
+    fail(StatusCode::internal, "weight id " + std::to_string(weight) + " was never prepared");
+  return weights_[static_cast<std::size_t>(weight)];
+}
+
+std::int64_t BackendNvfp4::clear_eval_cache() noexcept {
+  std::int64_t freed = 0;
+  for (Weight& w : weights_) {
+    if (!w.cache.defined()) continue;
+    freed += static_cast<std::int64_t>(w.cache.nbytes());
+    w.cache = at::Tensor();
+    w.cached_at.reset();
+  }
+  if (freed > 0) ++epoch_;
+  return freed;
+}
+
+LinearMemory BackendNvfp4::memory() const noexcept {
+  LinearMemory memory;
+  for (const Weight& w : weights_)
+    if (w.cache.defined()) memory.eval_cache_bytes += static_cast<std::int64_t>(w.cache.nbytes());
+  if (workspace_.defined()) memory.workspace_bytes = static_cast<std::int64_t>(workspace_.nbytes());
+  return memory;
+}
+
+std::uint64_t BackendNvfp4::weight_epoch() const noexcept {
+  for (const Weight& w : weights_) {
+    const at::Tensor& values = w.source == Source::planes ? w.parameter->planes.codes : w.parameter->dense;
+    const void* now = values.defined() ? values.const_data_ptr() : nullptr;
+    if (now == w.seen) continue;
+    w.seen = now;
+    ++epoch_;
+  }
+  return epoch_;
+}
+
+}  // namespace tetrad::backend_nvfp4

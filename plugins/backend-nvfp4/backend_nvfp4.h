@@ -1,0 +1,98 @@
+// backend-nvfp4: weights in NVFP4 (blocks of 1 x 16), activations in the run's dtype, sums in fp32.
+//
+// Training path: Parameter::dense stays as it is. Each training pass quantises and dequantises it on the way
+// into the product (the gradient goes straight through to dense); eval passes do the same once per version of
+// the weight and keep the result in the eval cache. Bridge path: prepare() turns dense into planes and drops
+// it; no dequantised copy is ever held. A few rows of x meet the packed weight directly
+// (tetrad/nvfp4/product.h); more of them meet strips of it that are dequantised into a workspace of bounded
+// size. Parameters that come as planes serve on both paths.
+//
+// Strips are the same on every path, whatever they come from, so a product's bits do not depend on whether
+// the eval cache is on. A global scale that is not a power of two is never multiplied into a 16-bit weight:
+// it is the product's fp32 alpha.
+#pragma once
+
+#include <tetrad/base/options.h>
+#include <tetrad/torch/linear.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "options.h"
+#include "tensor_codec.h"
+
+namespace tetrad::backend_nvfp4 {
+
+class BackendNvfp4 final : public LinearBackend {
+ public:
+  explicit BackendNvfp4(const Options& options) : options_(read_options(options)) {}
+
+  Capability capability(const LinearSetup& setup) const noexcept override;
+  Status configure(const LinearSetup& setup) noexcept override;
+  Status prepare(Parameter& parameter, WeightId& weight) noexcept override;
+
+  Status forward(std::span<const WeightId> weights, const at::Tensor& x, Pass pass,
+                 std::vector<at::Tensor>& y) noexcept override;
+  Status gather(WeightId weight, const at::Tensor& ids, at::Tensor& out) noexcept override;
+  Status grad_input(WeightId weight, const at::Tensor& dy, at::Tensor& dx) noexcept override;
+  Status grad_weight(WeightId weight, const at::Tensor& dy, const at::Tensor& x,
+                     at::Tensor& dw) noexcept override;
+  Status dequantized(WeightId weight, at::Tensor& w) noexcept override;
+
+  std::int64_t clear_eval_cache() noexcept override;
+  LinearMemory memory() const noexcept override;
+  std::uint64_t weight_epoch() const noexcept override;
+
+ private:
+  enum class Source : std::uint8_t {
+    as_is,     // dense and not quantised: an embedding that the options leave alone
+    quantise,  // dense, quantised on the way into the product
+    planes,
+  };
+  struct Weight {
+    const Parameter* parameter = nullptr;
+    Source source = Source::as_is;
+    std::optional<std::uint64_t> scaled_at;  // the version that `global` belongs to
+    nvfp4::GlobalScale global;
+    at::Tensor cache;  // [N, K], the setup's dtype, in the form that products use (see factor)
+    std::optional<std::uint64_t> cached_at;
+    mutable const void* seen = nullptr;  // address of the values when weight_epoch() last looked
+  };
+  // A strip of rows in the dtype that the product runs in; the weight is alpha * values.
+  using Strip = std::function<void(std::int64_t first, const at::Tensor& values, float alpha)>;
+
+  Weight& at_id(WeightId weight);
+  bool packs(const Parameter& p) const;
+  void check_dense(const Parameter& p) const;
+  void check_planes(const Parameter& p) const;
+  void pack(Parameter& p, nvfp4::GlobalScale global) const;
+  // Global scale of a dense weight as it is now; throws numerics with the weight's name when it is not
+  // finite.
+  nvfp4::GlobalScale global_of(Weight& w) const;
+  float decode_scale(Weight& w) const;
+
+  std::int64_t strip_rows(std::int64_t cols) const;
+  at::ScalarType product_dtype() const;
+  at::Tensor workspace(std::int64_t rows, std::int64_t cols, at::ScalarType dtype);
+  // The dequantised rows [first, first + out.size(0)) times `scale`, which codes * block scales are
+  // multiplied by.
+  void decode(const Weight& w, std::int64_t first, float scale, const at::Tensor& out) const;
+  const at::Tensor& filled_cache(Weight& w);
+  bool cache_is_fresh(const Weight& w) const;
+  void for_each_strip(Weight& w, bool use_cache, const Strip& visit);
+
+  at::Tensor forward_one(Weight& w, const at::Tensor& x, Pass pass);
+  at::Tensor packed_product(Weight& w, const at::Tensor& x);
+
+  BackendOptions options_;
+  LinearSetup setup_;
+  std::optional<TensorCodec> codec_;  // set by configure
+  std::vector<Weight> weights_;
+  at::Tensor workspace_;
+  mutable std::uint64_t epoch_ = 0;
+};
+
+}  // namespace tetrad::backend_nvfp4

@@ -1,0 +1,27 @@
+// Options of backend-nvfp4, read once from what the host checked against plugin.json. What they mean is said
+// there.
+#pragma once
+
+#include <tetrad/base/options.h>
+#include <tetrad/nvfp4/profile.h>
+
+#include <cstdint>
+
+namespace tetrad::backend_nvfp4 {
+
+enum class Compute : std::uint8_t { automatic, native, emulated, reference };
+
+struct BackendOptions {
+  bool eval_cache = true;
+  Compute compute = Compute::automatic;
+  nvfp4::EncodeOptions encode;
+  bool pack_head = true;
+  bool pack_embedding = false;
+};
+
+// Throws StatusError(invalid_option) that names the key, the value and the values there are.
+BackendOptions read_options(const Options& options);
+
+const char* profile_name(nvfp4::Profile profile) noexcept;
+
+}  // namespace tetrad::backend_nvfp4

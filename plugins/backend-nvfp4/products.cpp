@@ -1,0 +1,247 @@
+// The computing half of BackendNvfp4: strips of a dequantised weight, and the products over them.
+#include <ATen/Parallel.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/zeros.h>
+#include <tetrad/nvfp4/product.h>
+#include <tetrad/torch/guarded.h>
+
+#include <algorithm>
+#include <string>
+
+#include "backend_nvfp4.h"
+#include "common.h"
+
+namespace tetrad::backend_nvfp4 {
+namespace {
+
+// Elements of a dequantised strip: 4 MiB of bf16 on a CPU; more on a GPU, where a product should fill the
+// device.
+constexpr std::int64_t kStripCpu = std::int64_t{2} << 20;
+constexpr std::int64_t kStripCuda = std::int64_t{8} << 20;
+
+// Rows of x up to which the packed product is used: it decodes the weight once for every 8 of them.
+constexpr std::int64_t kFewRows = 8;
+
+// a * b * alpha, alpha on the fp32 sum before it is rounded.
+at::Tensor scaled_mm(const at::Tensor& a, const at::Tensor& b, float alpha) {
+  if (alpha == 1.0F) return at::mm(a, b);
+  return at::addmm(at::zeros({1}, a.options()), a, b, /*beta=*/0, alpha);
+}
+
+}  // namespace
+
+std::int64_t BackendNvfp4::strip_rows(std::int64_t cols) const {
+  const std::int64_t elements = setup_.device.is_cpu() ? kStripCpu : kStripCuda;
+  return std::max<std::int64_t>(1, elements / std::max<std::int64_t>(cols, 1));
+}
+
+at::ScalarType BackendNvfp4::product_dtype() const {
+  return options_.compute == Compute::reference ? at::kFloat : setup_.dtype;
+}
+
+at::Tensor BackendNvfp4::workspace(std::int64_t rows, std::int64_t cols, at::ScalarType dtype) {
+  const std::int64_t bytes = rows * cols * static_cast<std::int64_t>(c10::elementSize(dtype));
+  if (!workspace_.defined() || workspace_.numel() < bytes) {
+    workspace_ = at::Tensor();  // the old one goes first
+    workspace_ = at::empty({bytes}, at::TensorOptions().dtype(at::kByte).device(setup_.device));
+    ++epoch_;
+  }
+  return workspace_.narrow(0, 0, bytes).view(dtype).view({rows, cols});
+}
+
+void BackendNvfp4::decode(const Weight& w, std::int64_t first, float scale, const at::Tensor& out) const {
+  const Parameter& p = *w.parameter;
+  const std::int64_t rows = out.size(0);
+  if (w.source == Source::planes)
+    codec_->dequantize(p.planes.codes.narrow(0, first, rows), p.planes.scales.narrow(0, first, rows), scale,
+                       out);
+  else
+    codec_->requantize(p.dense.narrow(0, first, rows), w.global, scale, out);
+}
+
+bool BackendNvfp4::cache_is_fresh(const Weight& w) const {
+  return w.cache.defined() && w.cached_at == w.parameter->version;
+}
+
+const at::Tensor& BackendNvfp4::filled_cache(Weight& w) {
+  if (cache_is_fresh(w)) return w.cache;
+  const Parameter& p = *w.parameter;
+  const float decode_by = decode_scale(w);
+  w.cached_at.reset();
+  if (!w.cache.defined()) {
+    w.cache =
+        at::empty({p.shape[0], p.shape[1]}, at::TensorOptions().dtype(setup_.dtype).device(setup_.device));
+    ++epoch_;
+  }
+  const std::int64_t step = strip_rows(p.shape[1]);
+  for (std::int64_t r = 0; r < p.shape[0]; r += step)
+    decode(w, r, folds(decode_by, setup_.dtype) ? decode_by : 1.0F,
+           w.cache.narrow(0, r, std::min(step, p.shape[0] - r)));
+  w.cached_at = p.version;
+  return w.cache;
+}
+
+void BackendNvfp4::for_each_strip(Weight& w, bool use_cache, const Strip& visit) {
+  const Parameter& p = *w.parameter;
+  const std::int64_t rows = p.shape[0], cols = p.shape[1], step = strip_rows(cols);
+  const at::ScalarType dtype = product_dtype();
+  at::Tensor whole;
+  float fold = 1.0F, alpha = 1.0F;
+  if (w.source == Source::as_is) {
+    whole = p.dense;
+  } else {
+    const float decode_by = decode_scale(w);
+    // What is folded is decided by the setup's dtype on all paths: cached and fresh strips are the same.
+    (folds(decode_by, setup_.dtype) ? fold : alpha) = decode_by;
+    if (use_cache) whole = filled_cache(w);
+  }
+  for (std::int64_t r = 0; r < rows; r += step) {
+    const std::int64_t n = std::min(step, rows - r);
+    if (whole.defined()) {
+      visit(r, whole.narrow(0, r, n).to(dtype), alpha);
+    } else {
+      const at::Tensor strip = workspace(n, cols, dtype);
+      decode(w, r, fold, strip);
+      visit(r, strip, alpha);
+    }
+  }
+}
+
+at::Tensor BackendNvfp4::packed_product(Weight& w, const at::Tensor& x) {
+  const Parameter& p = *w.parameter;
+  const std::int64_t t = x.size(0), n = p.shape[0], k = p.shape[1];
+  const bool narrow = x.scalar_type() == at::kBFloat16;
+  const at::Tensor from = (narrow ? x : x.to(at::kFloat)).contiguous();
+  const at::Tensor y = at::empty({t, n}, at::TensorOptions().dtype(at::kFloat));
+  const nvfp4::PackedView view{static_cast<const std::uint8_t*>(p.planes.codes.const_data_ptr()),
+                               static_cast<const std::uint8_t*>(p.planes.scales.const_data_ptr()),
+                               p.planes.decode_scale, n, k};
+  auto* to = static_cast<float*>(y.mutable_data_ptr());
+  const std::int64_t grain = std::max<std::int64_t>(1, 32768 / std::max<std::int64_t>(k, 1));
+  at::parallel_for(0, n, grain, [&](std::int64_t begin, std::int64_t end) {
+    if (narrow)
+      nvfp4::product(static_cast<const nvfp4::Bf16*>(from.const_data_ptr()), t, k, view, begin, end, to, n);
+    else
+      nvfp4::product(static_cast<const float*>(from.const_data_ptr()), t, k, view, begin, end, to, n);
+  });
+  return y.to(setup_.dtype);
+}
+
+at::Tensor BackendNvfp4::forward_one(Weight& w, const at::Tensor& x, Pass pass) {
+  const Parameter& p = *w.parameter;
+  const bool cached = setup_.path == Path::training && pass == Pass::eval && options_.eval_cache;
+  if (w.source == Source::planes && !cached && x.size(0) <= kFewRows && setup_.device.is_cpu() &&
+      options_.compute != Compute::reference && setup_.path == Path::bridge)
+    return packed_product(w, x);
+  const at::Tensor in = x.to(product_dtype());
+  at::Tensor y;
+  for_each_strip(w, cached, [&](std::int64_t first, const at::Tensor& strip, float alpha) {
+    const at::Tensor part = scaled_mm(in, strip.t(), alpha);
+    if (strip.size(0) == p.shape[0]) {
+      y = part.to(setup_.dtype);
+      return;
+    }
+    if (!y.defined()) y = at::empty({x.size(0), p.shape[0]}, x.options());
+    y.narrow(1, first, strip.size(0)).copy_(part);
+  });
+  if (!y.defined()) y = at::empty({x.size(0), p.shape[0]}, x.options());
+  return y;
+}
+
+Status BackendNvfp4::forward(std::span<const WeightId> weights, const at::Tensor& x, Pass pass,
+                             std::vector<at::Tensor>& y) noexcept {
+  return torch_guarded([&] {
+    std::vector<at::Tensor> results;
+    results.reserve(weights.size());
+    for (const WeightId id : weights) {
+      Weight& w = at_id(id);
+      check_matrix("forward: x", x, w.parameter->shape[1], setup_, *w.parameter);
+      results.push_back(forward_one(w, x, pass));
+    }
+    y = std::move(results);
+  });
+}
+
+Status BackendNvfp4::gather(WeightId weight, const at::Tensor& ids, at::Tensor& out) noexcept {
+  return torch_guarded([&] {
+    Weight& w = at_id(weight);
+    const Parameter& p = *w.parameter;
+    if (w.source == Source::as_is) {
+      out = at::index_select(p.dense, 0, ids);
+      return;
+    }
+    const float decode_by = decode_scale(w);
+    const bool fold = folds(decode_by, setup_.dtype);
+    if (fold && cache_is_fresh(w)) {
+      out = at::index_select(w.cache, 0, ids);
+      return;
+    }
+    // Blocks lie along rows: some rows of the weight are quantised, or decoded, like all of them.
+    const at::Tensor rows =
+        at::empty({ids.size(0), p.shape[1]},
+                  at::TensorOptions().dtype(fold ? setup_.dtype : at::kFloat).device(setup_.device));
+    if (w.source == Source::planes)
+      codec_->dequantize(at::index_select(p.planes.codes, 0, ids), at::index_select(p.planes.scales, 0, ids),
+                         decode_by, rows);
+    else
+      codec_->requantize(at::index_select(p.dense, 0, ids), w.global, decode_by, rows);
+    out = rows.to(setup_.dtype);
+  });
+}
+
+Status BackendNvfp4::grad_input(WeightId weight, const at::Tensor& dy, at::Tensor& dx) noexcept {
+  return torch_guarded([&] {
+    Weight& w = at_id(weight);
+    const Parameter& p = *w.parameter;
+    check_matrix("grad_input: dy", dy, p.shape[0], setup_, p);
+    at::Tensor sum;  // fp32, over strips
+    for_each_strip(w, false, [&](std::int64_t first, const at::Tensor& strip, float alpha) {
+      if (strip.size(0) == p.shape[0]) {
+        sum = scaled_mm(dy.to(strip.scalar_type()), strip, alpha);
+        return;
+      }
+      if (!sum.defined()) sum = at::zeros({dy.size(0), p.shape[1]}, dy.options().dtype(at::kFloat));
+      sum.addmm_(dy.narrow(1, first, strip.size(0)).to(at::kFloat), strip.to(at::kFloat), 1, alpha);
+    });
+    dx = sum.defined() ? sum.to(setup_.dtype) : at::zeros({dy.size(0), p.shape[1]}, dy.options());
+  });
+}
+
+Status BackendNvfp4::grad_weight(WeightId weight, const at::Tensor& dy, const at::Tensor& x,
+                                 at::Tensor& dw) noexcept {
+  return torch_guarded([&] {
+    const Parameter& p = *at_id(weight).parameter;
+    check_matrix("grad_weight: dy", dy, p.shape[0], setup_, p);
+    check_matrix("grad_weight: x", x, p.shape[1], setup_, p);
+    const at::ScalarType dtype = product_dtype();
+    dw = at::mm(dy.to(dtype).t(), x.to(dtype)).to(setup_.dtype);
+  });
+}
+
+Status BackendNvfp4::dequantized(WeightId weight, at::Tensor& out) noexcept {
+  return torch_guarded([&] {
+    Weight& w = at_id(weight);
+    const Parameter& p = *w.parameter;
+    if (w.source == Source::as_is) {
+      out = p.dense;
+      return;
+    }
+    const float decode_by = decode_scale(w);
+    const bool fold = folds(decode_by, setup_.dtype);
+    const at::Tensor whole =
+        at::empty({p.shape[0], p.shape[1]}, at::TensorOptions().dtype(setup_.dtype).device(setup_.device));
+    const std::int64_t step = strip_rows(p.shape[1]);
+    for (std::int64_t r = 0; r < p.shape[0]; r += step) {
+      const at::Tensor rows = whole.narrow(0, r, std::min(step, p.shape[0] - r));
+      const at::Tensor strip = fold ? rows : at::empty(rows.sizes(), rows.options().dtype(at::kFloat));
+      decode(w, r, decode_by, strip);
+      if (!fold) rows.copy_(strip);
+    }
+    out = whole;
+  });
+}
+
+}  // namespace tetrad::backend_nvfp4

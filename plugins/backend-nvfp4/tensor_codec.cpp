@@ -1,0 +1,163 @@
+#include "tensor_codec.h"
+
+#include <ATen/Parallel.h>
+#include <c10/core/ScalarType.h>
+#include <tetrad/base/status.h>
+#include <tetrad/nvfp4/reference.h>
+
+#include <algorithm>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#ifndef _OPENMP
+#error "at::parallel_for without -fopenmp runs on one thread, silently"
+#endif
+
+namespace tetrad::backend_nvfp4 {
+namespace {
+
+using nvfp4::kBlock;
+using nvfp4::packed_cols;
+
+// Calls f with a null pointer of the codec's element type for `dtype`.
+template <class F>
+void with_type(at::ScalarType dtype, F&& f) {
+  if (dtype == at::kFloat)
+    f(static_cast<float*>(nullptr));
+  else if (dtype == at::kBFloat16)
+    f(static_cast<nvfp4::Bf16*>(nullptr));
+  else if (dtype == at::kHalf)
+    f(static_cast<nvfp4::Fp16*>(nullptr));
+  else
+    throw StatusError(StatusCode::unsupported, std::string("[backend-nvfp4] cannot encode or decode ") +
+                                                   c10::toString(dtype) +
+                                                   "; use float32, bfloat16 or float16");
+}
+
+template <class T>
+const T* read_as(const at::Tensor& t) {
+  return static_cast<const T*>(t.const_data_ptr());
+}
+template <class T>
+T* write_as(const at::Tensor& t) {
+  return static_cast<T*>(t.mutable_data_ptr());
+}
+
+// Rows per task: about 32 Ki elements, enough to pay for handing it to another thread.
+std::int64_t grain(std::int64_t cols) {
+  return std::max<std::int64_t>(1, 32768 / std::max<std::int64_t>(cols, 1));
+}
+
+}  // namespace
+
+TensorCodec::TensorCodec(const nvfp4::EncodeOptions& encode, bool reference, at::Device device)
+    : encode_(encode), reference_(reference) {
+  if (!device.is_cpu()) aten_.emplace(device);
+}
+
+nvfp4::Amax TensorCodec::amax(const at::Tensor& w) const {
+  if (!w.device().is_cpu()) return aten_amax(w);
+  const std::int64_t rows = w.size(0), cols = w.size(1);
+  nvfp4::Amax total;
+  std::mutex lock;
+  with_type(w.scalar_type(), [&](auto* tag) {
+    using T = std::remove_pointer_t<decltype(tag)>;
+    const T* x = read_as<T>(w);
+    at::parallel_for(0, rows, grain(cols), [&](std::int64_t begin, std::int64_t end) {
+      const auto part = reference_ ? nvfp4::reference::amax(x + begin * cols, end - begin, cols, cols)
+                                   : nvfp4::amax(x + begin * cols, end - begin, cols, cols);
+      const std::lock_guard<std::mutex> hold(lock);
+      total.value = std::max(total.value, part.value);
+      if (part.first_bad >= 0) {
+        const std::int64_t bad = begin * cols + part.first_bad;
+        total.first_bad = total.first_bad < 0 ? bad : std::min(total.first_bad, bad);
+      }
+    });
+  });
+  return total;
+}
+
+void TensorCodec::quantize(const at::Tensor& w, nvfp4::GlobalScale global, const at::Tensor& codes,
+                           const at::Tensor& scales) const {
+  if (!w.device().is_cpu()) {
+    aten_->quantize(w, global, codes, scales);
+    return;
+  }
+  const std::int64_t rows = w.size(0), cols = w.size(1), padded = packed_cols(cols);
+  with_type(w.scalar_type(), [&](auto* tag) {
+    using T = std::remove_pointer_t<decltype(tag)>;
+    const T* x = read_as<T>(w);
+    auto* to_codes = write_as<std::uint8_t>(codes);
+    auto* to_scales = write_as<std::uint8_t>(scales);
+    at::parallel_for(0, rows, grain(cols), [&](std::int64_t begin, std::int64_t end) {
+      const auto to_packed = reference_ ? nvfp4::reference::quantize<T> : nvfp4::quantize<T>;
+      to_packed(x + begin * cols, end - begin, cols, cols, global, encode_, to_codes + begin * (padded / 2),
+                to_scales + begin * (padded / kBlock));
+    });
+  });
+}
+
+void TensorCodec::dequantize(const at::Tensor& codes, const at::Tensor& scales, float scale,
+                             const at::Tensor& out) const {
+  if (!out.device().is_cpu()) {
+    aten_->dequantize(codes, scales, scale, out);
+    return;
+  }
+  const std::int64_t rows = out.size(0), cols = out.size(1), padded = packed_cols(cols);
+  with_type(out.scalar_type(), [&](auto* tag) {
+    using T = std::remove_pointer_t<decltype(tag)>;
+    const auto* from_codes = read_as<std::uint8_t>(codes);
+    const auto* from_scales = read_as<std::uint8_t>(scales);
+    T* to = write_as<T>(out);
+    at::parallel_for(0, rows, grain(cols), [&](std::int64_t begin, std::int64_t end) {
+      const auto from_packed = reference_ ? nvfp4::reference::dequantize<T> : nvfp4::dequantize<T>;
+      from_packed(from_codes + begin * (padded / 2), from_scales + begin * (padded / kBlock), scale,
+                  end - begin, cols, to + begin * cols);
+    });
+  });
+}
+
+void TensorCodec::requantize(const at::Tensor& w, nvfp4::GlobalScale global, float scale,
+                             const at::Tensor& out) const {
+  if (!w.device().is_cpu()) {
+    aten_->requantize(w, global, scale, out);
+    return;
+  }
+  const std::int64_t rows = w.size(0), cols = w.size(1), padded = packed_cols(cols);
+  with_type(w.scalar_type(), [&](auto* from) {
+    using In = std::remove_pointer_t<decltype(from)>;
+    with_type(out.scalar_type(), [&](auto* to) {
+      using Out = std::remove_pointer_t<decltype(to)>;
+      const In* x = read_as<In>(w);
+      Out* y = write_as<Out>(out);
+      const auto to_packed = reference_ ? nvfp4::reference::quantize<In> : nvfp4::quantize<In>;
+      const auto from_packed = reference_ ? nvfp4::reference::dequantize<Out> : nvfp4::dequantize<Out>;
+      // A strip of rows whose codes stay in the first-level cache.
+      const std::int64_t strip = std::max<std::int64_t>(1, 8192 / std::max<std::int64_t>(cols, 1));
+      at::parallel_for(0, rows, grain(cols), [&](std::int64_t begin, std::int64_t end) {
+        std::vector<std::uint8_t> codes(static_cast<std::size_t>(strip * (padded / 2)));
+        std::vector<std::uint8_t> scales(static_cast<std::size_t>(strip * (padded / kBlock)));
+        for (std::int64_t r = begin; r < end; r += strip) {
+          const std::int64_t n = std::min(strip, end - r);
+          to_packed(x + r * cols, n, cols, cols, global, encode_, codes.data(), scales.data());
+          from_packed(codes.data(), scales.data(), scale, n, cols, y + r * cols);
+        }
+      });
+    });
+  });
+}
+
+int threads_seen() {
+  std::set<std::thread::id> ids;
+  std::mutex lock;
+  at::parallel_for(0, 64, 1, [&](std::int64_t, std::int64_t) {
+    const std::lock_guard<std::mutex> hold(lock);
+    ids.insert(std::this_thread::get_id());
+  });
+  return static_cast<int>(ids.size());
+}
+
+}  // namespace tetrad::backend_nvfp4

@@ -1,0 +1,45 @@
+// The NVFP4 codec on tensors: amax, quantise, dequantise, and both at once, on rows [R, K] of a weight. On
+// the CPU the rows go in parallel through tetrad/nvfp4 (or through its plain reference when asked); on a CUDA
+// device the same arithmetic is spelled in ATen operations (aten_codec.h). Blocks are 1 x 16 along a row, so
+// rows are independent of each other once the tensor's global scale is known, and any split of a tensor by
+// rows gives the same bytes.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <tetrad/nvfp4/codec.h>
+
+#include <cstdint>
+#include <optional>
+
+#include "aten_codec.h"
+
+namespace tetrad::backend_nvfp4 {
+
+class TensorCodec {
+ public:
+  TensorCodec(const nvfp4::EncodeOptions& encode, bool reference, at::Device device);
+
+  // max |w| and the flat index of the first non-finite element (-1: none; on CUDA the index is always 0).
+  nvfp4::Amax amax(const at::Tensor& w) const;
+
+  // w [R, K] fp32, bf16 or fp16, contiguous, finite -> codes [R, Kp / 2], scales [R, Kp / 16], given, on w's
+  // device.
+  void quantize(const at::Tensor& w, nvfp4::GlobalScale global, const at::Tensor& codes,
+                const at::Tensor& scales) const;
+  // out [R, K] = (code * block scale) * scale; out's dtype, contiguous; 16-bit outputs take a power of two.
+  void dequantize(const at::Tensor& codes, const at::Tensor& scales, float scale,
+                  const at::Tensor& out) const;
+  // dequantize(quantize(w)), without storing the codes.
+  void requantize(const at::Tensor& w, nvfp4::GlobalScale global, float scale, const at::Tensor& out) const;
+
+ private:
+  nvfp4::EncodeOptions encode_;
+  bool reference_;
+  std::optional<AtenCodec> aten_;  // on a device that is not the CPU
+};
+
+// Threads that one parallel loop of this plugin is seen to use: 1 on a machine with several means that the
+// file was built without OpenMP, which libtorch's parallel_for does not report.
+int threads_seen();
+
+}  // namespace tetrad::backend_nvfp4

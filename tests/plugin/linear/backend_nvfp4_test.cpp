@@ -1,0 +1,399 @@
+// backend-nvfp4: stored weights against the plain codec bit for bit, products against fp64 on those weights,
+// both paths against each other, the eval cache, and what it refuses.
+#include "backend_nvfp4.h"
+
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+#include <tetrad/nvfp4/reference.h>
+
+#include <deque>
+#include <limits>
+#include <memory>
+
+#include "linear_check.h"
+
+namespace tetrad {
+namespace {
+
+using namespace linear_test;
+using backend_nvfp4::BackendNvfp4;
+
+LinearSetup setup(at::ScalarType dtype, Path path = Path::training) {
+  LinearSetup s;
+  s.path = path;
+  s.dtype = dtype;
+  return s;
+}
+
+struct Choice {
+  bool eval_cache = true;
+  std::string compute = "auto", profile = "te", global = "power_of_two", head = "packed", embedding = "dense";
+};
+
+Options options(const Choice& c = {}) {
+  return Options({{"eval_cache", c.eval_cache},
+                  {"compute", c.compute},
+                  {"profile", c.profile},
+                  {"global_scale", c.global},
+                  {"head", c.head},
+                  {"embedding", c.embedding}});
+}
+
+std::unique_ptr<BackendNvfp4> backend(const LinearSetup& s, const Choice& c = {}) {
+  auto b = std::make_unique<BackendNvfp4>(options(c));
+  ok(b->configure(s));
+  return b;
+}
+
+// The stored weight in fp32 as the codec's plain reference sees it; w is fp32 here.
+at::Tensor stored(const at::Tensor& w, const nvfp4::EncodeOptions& encode = {}) {
+  const at::Tensor x = w.contiguous();
+  const std::int64_t rows = x.size(0), cols = x.size(1), padded = nvfp4::packed_cols(cols);
+  std::vector<std::uint8_t> codes(static_cast<std::size_t>(rows * padded / 2)),
+      scales(static_cast<std::size_t>(rows * padded / 16));
+  at::Tensor out = at::empty({rows, cols}, at::kFloat);
+  const auto run = [&](const auto* data) {
+    const auto global = nvfp4::global_scale(nvfp4::reference::amax(data, rows, cols, cols).value, encode);
+    nvfp4::reference::quantize(data, rows, cols, cols, global, encode, codes.data(), scales.data());
+    nvfp4::reference::dequantize(codes.data(), scales.data(), global.decode, rows, cols,
+                                 out.data_ptr<float>());
+  };
+  if (x.scalar_type() == at::kFloat)
+    run(x.data_ptr<float>());
+  else
+    run(static_cast<const nvfp4::Bf16*>(x.const_data_ptr()));
+  return out;
+}
+
+at::Tensor forward(BackendNvfp4& b, WeightId id, const at::Tensor& x, Pass pass = Pass::eval) {
+  std::vector<at::Tensor> y;
+  ok(b.forward({&id, 1}, x, pass, y));
+  return y.empty() ? at::Tensor() : y[0];
+}
+
+WeightId prepared(BackendNvfp4& b, Parameter& p) {
+  WeightId id = -1;
+  ok(b.prepare(p, id));
+  return id;
+}
+
+TEST(BackendNvfp4, ProductsAgreeWithFp64) {
+  at::manual_seed(1);
+  for (const char* compute : {"auto", "reference"}) {
+    for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      for (const auto path : {Path::training, Path::bridge}) {
+        for (const Case& c : {Case{dtype, path, 1, 64, {32}}, Case{dtype, path, 7, 33, {5, 1, 48}},
+                              Case{dtype, path, 9, 17, {1}}, Case{dtype, path, 70, 128, {96, 31}},
+                              Case{dtype, path, 0, 16, {4}}}) {
+          const auto b = backend(setup(dtype, path), {.compute = compute});
+          std::deque<Parameter> parameters;
+          std::vector<WeightId> ids;
+          for (const std::int64_t n : c.n) {
+            parameters.push_back(parameter("w" + std::to_string(n), random_weight(n, c.k, dtype)));
+            ids.push_back(prepared(*b, parameters.back()));
+          }
+          check_products(*b, ids, c);
+        }
+      }
+    }
+  }
+}
+
+// More rows than one strip holds.
+TEST(BackendNvfp4, StripsMakeOneProduct) {
+  at::manual_seed(2);
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    for (const auto path : {Path::training, Path::bridge}) {
+      const Case c{dtype, path, 12, 48, {90001}};
+      const auto b = backend(setup(dtype, path));
+      Parameter p = parameter("lm_head.weight", random_weight(c.n[0], c.k, dtype));
+      check_products(*b, {prepared(*b, p)}, c);
+      EXPECT_LE(b->memory().workspace_bytes, 16 << 20);
+    }
+  }
+}
+
+TEST(BackendNvfp4, StoredWeightsAreTheCodecs) {
+  at::manual_seed(3);
+  for (const auto from : {at::kFloat, at::kBFloat16}) {
+    for (const auto to : {at::kFloat, at::kBFloat16}) {
+      for (const auto path : {Path::training, Path::bridge}) {
+        for (const char* profile : {"te", "torchao_inference", "modelopt", "compressed_tensors"}) {
+          nvfp4::EncodeOptions encode;
+          for (const auto each : {nvfp4::Profile::te, nvfp4::Profile::torchao_inference,
+                                  nvfp4::Profile::modelopt, nvfp4::Profile::compressed_tensors})
+            if (profile == std::string(backend_nvfp4::profile_name(each))) encode.profile = each;
+          for (const char* global : {"power_of_two", "exact"}) {
+            encode.global =
+                global == std::string("exact") ? nvfp4::GlobalRule::exact : nvfp4::GlobalRule::power_of_two;
+            const at::Tensor dense = random_weight(37, 83, from);
+            dense[3].mul_(1e-4);
+            dense[5].zero_();
+            dense[7][11] = 3;
+            const auto b = backend(setup(to, path), {.profile = profile, .global = global});
+            Parameter p = parameter("w", dense.clone());
+            const WeightId id = prepared(*b, p);
+            const at::Tensor expected = stored(dense, encode);
+            at::Tensor w;
+            ok(b->dequantized(id, w));
+            EXPECT_TRUE(at::equal(w, expected.to(to))) << profile << " " << global;
+            EXPECT_EQ(p.dense.defined(), path == Path::training);
+            EXPECT_EQ(p.format == Format::nvfp4_hi, path == Path::bridge);
+            // A foreign scale must act on the fp32 sum, also when the weight is 16 bits.
+            for (const std::int64_t t : {2, 20}) {
+              const at::Tensor x = at::randn({t, 83}).to(to);
+              expect_product(forward(*b, id, x), x.to(at::kDouble), expected.to(at::kDouble).t(), "forward");
+              const at::Tensor dy = at::randn({t, 37}).to(to);
+              at::Tensor dx;
+              ok(b->grad_input(id, dy, dx));
+              expect_product(dx, dy.to(at::kDouble), expected.to(at::kDouble), "grad_input");
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(BackendNvfp4, PathsAgree) {
+  at::manual_seed(4);
+  for (const auto& [n, k] :
+       {std::pair<std::int64_t, std::int64_t>{96, 576}, {33, 1001}, {1, 16}, {50000, 64}}) {
+    const at::Tensor dense = random_weight(n, k, at::kBFloat16).to(at::kFloat);
+    const auto training = backend(setup(at::kFloat, Path::training));
+    const auto bridge = backend(setup(at::kFloat, Path::bridge));
+    Parameter a = parameter("w", dense.clone()), b = parameter("w", dense.clone());
+    const WeightId ia = prepared(*training, a), ib = prepared(*bridge, b);
+    for (const std::int64_t t : {1, 8, 9, 40}) {
+      const at::Tensor x = at::randn({t, k});
+      const at::Tensor ya = forward(*training, ia, x), yb = forward(*bridge, ib, x);
+      EXPECT_LE(((ya - yb).norm() / ya.norm()).item<double>(), 1e-6);
+      // Elementwise against the sum's own size: a result may cancel to anything.
+      at::Tensor w;
+      ok(training->dequantized(ia, w));
+      const at::Tensor size = at::mm(x.abs(), w.abs().t());
+      EXPECT_LE(((ya - yb).abs() / (size + 1e-30)).max().item<double>(), 1e-6);
+    }
+    EXPECT_EQ(bridge->memory().eval_cache_bytes, 0);
+  }
+}
+
+TEST(BackendNvfp4, EvalCacheChangesNoBit) {
+  at::manual_seed(5);
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor dense = random_weight(50001, 48, dtype);
+    const auto with = backend(setup(dtype)), without = backend(setup(dtype), {.eval_cache = false});
+    Parameter a = parameter("w", dense.clone()), b = parameter("w", dense.clone());
+    const WeightId ia = prepared(*with, a), ib = prepared(*without, b);
+    for (const std::int64_t t : {1, 3, 30}) {
+      const at::Tensor x = at::randn({t, 48}).to(dtype);
+      const at::Tensor y = forward(*with, ia, x);
+      EXPECT_TRUE(at::equal(y, forward(*with, ia, x)));
+      EXPECT_TRUE(at::equal(y, forward(*without, ib, x)));
+      EXPECT_TRUE(at::equal(y, forward(*with, ia, x, Pass::train)));
+    }
+    const auto bytes = static_cast<std::int64_t>(dense.nbytes());
+    EXPECT_EQ(with->memory().eval_cache_bytes, bytes);
+    EXPECT_EQ(without->memory().eval_cache_bytes, 0);
+    const std::uint64_t epoch = with->weight_epoch();
+    EXPECT_EQ(with->clear_eval_cache(), bytes);
+    EXPECT_NE(with->weight_epoch(), epoch);
+    EXPECT_EQ(with->memory().eval_cache_bytes, 0);
+    EXPECT_EQ(with->clear_eval_cache(), 0);
+    EXPECT_EQ(without->clear_eval_cache(), 0);
+  }
+}
+
+TEST(BackendNvfp4, TrainingPassLeavesTheCacheAlone) {
+  const auto b = backend(setup(at::kFloat));
+  Parameter p = parameter("w", at::randn({32, 32}));
+  const WeightId id = prepared(*b, p);
+  forward(*b, id, at::randn({2, 32}), Pass::train);
+  EXPECT_EQ(b->memory().eval_cache_bytes, 0);
+}
+
+TEST(BackendNvfp4, AVersionMakesTheCacheStale) {
+  at::manual_seed(6);
+  const auto b = backend(setup(at::kFloat));
+  Parameter p = parameter("w", at::randn({40, 32}));
+  const WeightId id = prepared(*b, p);
+  const at::Tensor x = at::randn({2, 32}), ids = at::arange(40);
+  const at::Tensor before = forward(*b, id, x);
+  const std::uint64_t epoch = b->weight_epoch();
+  p.dense.mul_(-100);  // the global scale changes as well
+  ++p.version;
+  at::Tensor rows, w;
+  ok(b->gather(id, ids, rows));
+  EXPECT_TRUE(at::equal(rows, stored(p.dense)));
+  EXPECT_TRUE(at::allclose(forward(*b, id, x), at::mm(x, stored(p.dense).t()), 1e-5, 1e-3));
+  ok(b->gather(id, ids, rows));  // out of the cache now
+  EXPECT_TRUE(at::equal(rows, stored(p.dense)));
+  ok(b->dequantized(id, w));
+  EXPECT_TRUE(at::equal(w, rows));
+  EXPECT_EQ(b->weight_epoch(), epoch);  // the cache was filled in place
+  EXPECT_FALSE(at::equal(before, forward(*b, id, x)));
+}
+
+TEST(BackendNvfp4, GradientsAreAutogradsOfTheStoredWeight) {
+  at::manual_seed(7);
+  const auto b = backend(setup(at::kFloat));
+  Parameter p = parameter("w", at::randn({24, 40}));
+  const WeightId id = prepared(*b, p);
+  const at::Tensor w = stored(p.dense).to(at::kDouble).set_requires_grad(true);
+  const at::Tensor x = at::randn({6, 40}), dy = at::randn({6, 24});
+  const at::Tensor xd = x.to(at::kDouble).set_requires_grad(true);
+  at::mm(xd, w.t()).backward(dy.to(at::kDouble));
+  at::Tensor dx, dw;
+  ok(b->grad_input(id, dy, dx));
+  ok(b->grad_weight(id, dy, x, dw));
+  EXPECT_TRUE(at::allclose(dx.to(at::kDouble), xd.grad(), 1e-5, 1e-5));
+  EXPECT_TRUE(at::allclose(dw.to(at::kDouble), w.grad(), 1e-5, 1e-5));
+}
+
+TEST(BackendNvfp4, HeadAndEmbeddingFollowTheirOptions) {
+  at::manual_seed(8);
+  const at::Tensor dense = random_weight(64, 32, at::kBFloat16);
+  const auto packed = [&](const Choice& choice, const char* name, Role role, int contributions) {
+    const auto b = backend(setup(at::kBFloat16, Path::bridge), choice);
+    Parameter p = parameter(name, dense.clone(), role, contributions);
+    const WeightId id = prepared(*b, p);
+    check_products(*b, {id}, {at::kBFloat16, Path::bridge, 5, 32, {64}});
+    at::Tensor w;
+    ok(b->dequantized(id, w));
+    EXPECT_EQ(at::equal(w, dense), p.dense.defined());
+    return !p.dense.defined();
+  };
+  const char* embedding = "model.embed_tokens.weight";
+  EXPECT_TRUE(packed({}, "lm_head.weight", Role::linear, 1));
+  EXPECT_FALSE(packed({.head = "dense"}, "lm_head.weight", Role::linear, 1));
+  EXPECT_TRUE(packed({}, embedding, Role::embedding, 2));  // tied: it is the head
+  EXPECT_FALSE(packed({.head = "dense"}, embedding, Role::embedding, 2));
+  EXPECT_FALSE(packed({}, embedding, Role::embedding, 1));
+  EXPECT_TRUE(packed({.embedding = "packed"}, embedding, Role::embedding, 1));
+}
+
+TEST(BackendNvfp4, TakesPlanesOnBothPaths) {
+  at::manual_seed(9);
+  const auto first = backend(setup(at::kFloat, Path::bridge));
+  Parameter p = parameter("w", random_weight(48, 33, at::kFloat));
+  at::Tensor w, again;
+  ok(first->dequantized(prepared(*first, p), w));
+  for (const auto path : {Path::training, Path::bridge}) {
+    const auto b = backend(setup(at::kFloat, path));
+    const WeightId id = prepared(*b, p);
+    ok(b->dequantized(id, again));
+    EXPECT_TRUE(at::equal(w, again));
+    check_products(*b, {id}, {at::kFloat, path, 4, 33, {48}});
+  }
+  p.planes.scales = p.planes.scales.narrow(1, 0, 2);
+  WeightId id = -1;
+  const Status status = first->prepare(p, id);
+  EXPECT_EQ(status.code, StatusCode::unsupported);
+  EXPECT_NE(status.message.find("block scales of 'w'"), std::string::npos) << status.message;
+}
+
+// What a CUDA device computes, spelled in ATen operations, on CPU tensors.
+TEST(BackendNvfp4, AtenCodecIsTheCodec) {
+  at::manual_seed(10);
+  const backend_nvfp4::AtenCodec aten(at::kCPU);
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{64, 96}, {7, 33}, {1, 1}}) {
+      for (const double size : {1.0, 1e-3, 1e20, 1e-30}) {
+        for (const auto rule : {nvfp4::GlobalRule::power_of_two, nvfp4::GlobalRule::exact}) {
+          const at::Tensor w = (at::randn({n, k}) * at::exp(at::randn({n, 1}) * 4) * size).to(dtype);
+          if (n > 5) w[5].zero_();
+          if (n > 6) w[6].div_(w[6].abs().max()).mul_(6 * w.abs().max()).mul_(0.25).round_();
+          const nvfp4::EncodeOptions encode{nvfp4::Profile::te, rule, nvfp4::BlockShape::row16};
+          const auto amax = backend_nvfp4::aten_amax(w);
+          ASSERT_EQ(amax.first_bad, -1);
+          EXPECT_EQ(amax.value, w.abs().max().item<float>());
+          const auto global = nvfp4::global_scale(amax.value, encode);
+          const at::Tensor expected = stored(w, encode);
+          at::Tensor out = at::empty({n, k});
+          aten.requantize(w, global, global.decode, out);
+          EXPECT_TRUE(at::equal(out, expected)) << size;
+          const std::int64_t padded = nvfp4::packed_cols(k);
+          const at::Tensor codes = at::empty({n, padded / 2}, at::kByte),
+                           scales = at::empty({n, padded / 16}, at::kByte);
+          aten.quantize(w, global, codes, scales);
+          const backend_nvfp4::TensorCodec codec(encode, false, at::kCPU);
+          const at::Tensor codes2 = at::empty_like(codes), scales2 = at::empty_like(scales);
+          codec.quantize(w, global, codes2, scales2);
+          EXPECT_TRUE(at::equal(codes, codes2)) << size;
+          EXPECT_TRUE(at::equal(scales, scales2)) << size;
+          out.zero_();
+          aten.dequantize(codes, scales, global.decode, out);
+          EXPECT_TRUE(at::equal(out, expected)) << size;
+        }
+      }
+    }
+  }
+}
+
+TEST(BackendNvfp4, RefusesNonFiniteWeightsByName) {
+  for (const auto path : {Path::training, Path::bridge}) {
+    for (const float bad :
+         {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+      const auto b = backend(setup(at::kFloat, path));
+      Parameter p = parameter("model.layers.3.mlp.up_proj.weight", at::ones({70, 33}));
+      p.dense[69][32] = bad;
+      WeightId id = -1;
+      const Status status = b->prepare(p, id);
+      EXPECT_EQ(status.code, StatusCode::numerics);
+      EXPECT_NE(status.message.find("model.layers.3.mlp.up_proj.weight"), std::string::npos)
+          << status.message;
+      EXPECT_NE(status.message.find("row 69, column 32"), std::string::npos) << status.message;
+      EXPECT_TRUE(p.dense.defined());
+      EXPECT_EQ(id, -1);
+    }
+  }
+  // Later, after an optimizer's write.
+  const auto b = backend(setup(at::kFloat));
+  Parameter p = parameter("w", at::ones({4, 16}));
+  const WeightId id = prepared(*b, p);
+  p.dense[1][2] = std::numeric_limits<float>::quiet_NaN();
+  ++p.version;
+  std::vector<at::Tensor> y;
+  for (const Pass pass : {Pass::eval, Pass::train})
+    EXPECT_EQ(b->forward({&id, 1}, at::ones({1, 16}), pass, y).code, StatusCode::numerics);
+}
+
+TEST(BackendNvfp4, SaysWhatItComputes) {
+  const LinearSetup s = setup(at::kBFloat16);
+  EXPECT_EQ(BackendNvfp4(options()).capability(s).compute, "emulated-w4a16");
+  EXPECT_EQ(BackendNvfp4(options({.compute = "emulated"})).capability(s).compute, "emulated-w4a16");
+  EXPECT_EQ(BackendNvfp4(options({.compute = "reference"})).capability(s).compute, "reference");
+  BackendNvfp4 native(options({.compute = "native"}));
+  EXPECT_EQ(native.capability(s).support, Support::unsupported);
+  EXPECT_NE(native.capability(s).reason.find("sm_100"), std::string::npos);
+  EXPECT_EQ(native.configure(s).code, StatusCode::unsupported);
+  EXPECT_EQ(BackendNvfp4(options()).capability(setup(at::kDouble)).support, Support::unsupported);
+  EXPECT_THROW(BackendNvfp4(options({.profile = "nobody"})), StatusError);
+}
+
+TEST(BackendNvfp4, RefusesWhatItCannotHold) {
+  const auto b = backend(setup(at::kFloat));
+  WeightId id = -1;
+  std::vector<at::Tensor> y;
+  Parameter vector = parameter("norm", at::ones({16}));
+  EXPECT_EQ(b->prepare(vector, id).code, StatusCode::unsupported);
+  Parameter residual = parameter("w", at::ones({4, 16}));
+  residual.format = Format::nvfp4_hi_lo;
+  EXPECT_EQ(b->prepare(residual, id).code, StatusCode::unsupported);
+  Parameter strided = parameter("w", at::ones({16, 4}).t());
+  EXPECT_EQ(b->prepare(strided, id).code, StatusCode::unsupported);
+  EXPECT_EQ(b->forward({&id, 1}, at::ones({1, 16}), Pass::eval, y).code, StatusCode::internal);
+  Parameter good = parameter("w", at::ones({4, 16}));
+  ok(b->prepare(good, id));
+  EXPECT_EQ(b->forward({&id, 1}, at::ones({1, 15}), Pass::eval, y).code, StatusCode::internal);
+  EXPECT_EQ(b->forward({&id, 1}, at::ones({1, 16}).to(at::kHalf), Pass::eval, y).code, StatusCode::internal);
+  EXPECT_EQ(b->configure(setup(at::kFloat)).code, StatusCode::internal);
+}
+
+TEST(BackendNvfp4, UsesTheThreadsThereAre) {
+  if (at::get_num_threads() < 2) GTEST_SKIP() << "one thread";
+  EXPECT_GE(backend_nvfp4::threads_seen(), 2);
+}
+
+}  // namespace
+}  // namespace tetrad
