@@ -249,19 +249,27 @@ HWY_INLINE void decode_block(const std::uint8_t* codes, float scale, float decod
   const U du;
   const hn::FixedTag<std::uint8_t, 16> du8;
   const hn::FixedTag<std::uint16_t, 8> du16;
-  const hn::Rebind<std::uint16_t, F> du16_lanes;
-  // An element is exact in bf16; its two bytes come from two tables, so that -0 keeps its sign.
-  HWY_ALIGN static constexpr std::uint8_t kLow[16] = {0x00, 0x00, 0x80, 0xC0, 0x00, 0x40, 0x80, 0xC0,
-                                                      0x00, 0x00, 0x80, 0xC0, 0x00, 0x40, 0x80, 0xC0};
-  HWY_ALIGN static constexpr std::uint8_t kHigh[16] = {0x00, 0x3F, 0x3F, 0x3F, 0x40, 0x40, 0x40, 0x40,
-                                                       0x80, 0xBF, 0xBF, 0xBF, 0xC0, 0xC0, 0xC0, 0xC0};
   const hn::Half<decltype(du8)> du8_half;
   const auto bytes = hn::ZeroExtendVector(du8, hn::LoadU(du8_half, codes));
   const auto nibbles = hn::InterleaveLower(
       du8, hn::And(bytes, hn::Set(du8, 15)),
       hn::And(hn::BitCast(du8, hn::ShiftRight<4>(hn::BitCast(du16, bytes))), hn::Set(du8, 15)));
+#if HWY_CAP_GE512
+  // One permutation of a register of floats.
+  HWY_ALIGN static constexpr float kElements[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
+                                                    -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};
+  const auto element =
+      hn::TableLookupLanes(hn::Load(df, kElements), hn::IndicesFromVec(df, hn::PromoteTo(du, nibbles)));
+  store(hn::Mul(hn::Mul(element, hn::Set(df, scale)), hn::Set(df, decode_scale)), out);
+#else
+  // An element is exact in bf16; its two bytes come from two tables, so that -0 keeps its sign.
+  HWY_ALIGN static constexpr std::uint8_t kLow[16] = {0x00, 0x00, 0x80, 0xC0, 0x00, 0x40, 0x80, 0xC0,
+                                                      0x00, 0x00, 0x80, 0xC0, 0x00, 0x40, 0x80, 0xC0};
+  HWY_ALIGN static constexpr std::uint8_t kHigh[16] = {0x00, 0x3F, 0x3F, 0x3F, 0x40, 0x40, 0x40, 0x40,
+                                                       0x80, 0xBF, 0xBF, 0xBF, 0xC0, 0xC0, 0xC0, 0xC0};
   const auto low = hn::TableLookupBytes(hn::Load(du8, kLow), nibbles);
   const auto high = hn::TableLookupBytes(hn::Load(du8, kHigh), nibbles);
+  const hn::Rebind<std::uint16_t, F> du16_lanes;
   HWY_ALIGN std::uint16_t elements[kBlock];
   hn::Store(hn::BitCast(du16, hn::InterleaveLower(du8, low, high)), du16, elements);
   hn::Store(hn::BitCast(du16, hn::InterleaveUpper(du8, low, high)), du16, elements + 8);
@@ -271,6 +279,7 @@ HWY_INLINE void decode_block(const std::uint8_t* codes, float scale, float decod
     const auto wide = hn::ShiftLeft<16>(hn::PromoteTo(du, hn::Load(du16_lanes, elements + i)));
     store(hn::Mul(hn::Mul(hn::BitCast(df, wide), block_scale), global), out + i);
   }
+#endif
 }
 
 template <class T>
