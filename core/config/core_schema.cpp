@@ -121,7 +121,13 @@ Field model_section() {
            "Longest context, prompt and answer together. null takes the model's own max_position_embeddings.")
            .nullable()
            .at_least(1)
-           .unit("tokens")});
+           .unit("tokens"),
+       Make("prefill_chunk", Type::integer,
+            "Tokens per forward pass while a prompt is read; a longer prompt takes several passes. Smaller "
+            "needs less memory.")
+           .at_least(1)
+           .unit("tokens")
+           .by_default(2048)});
 }
 
 Field guard_section() {
@@ -227,6 +233,11 @@ Field eval_section() {
            "Step from one window to the next; each token is scored once, with at least window - stride "
            "tokens "
            "before it (the first window apart). null takes the window's length: windows that do not overlap.")
+           .nullable()
+           .at_least(1)
+           .unit("tokens"),
+       Make("limit", Type::integer,
+            "Score at most this many tokens, from the start of the text. null scores the whole text.")
            .nullable()
            .at_least(1)
            .unit("tokens")});

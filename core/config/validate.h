@@ -32,8 +32,8 @@ struct Resolved {
   const Node& at(std::string_view path) const;
 };
 
-// The folders of plugins.path, typed and absolute as they will be in the resolved config: needed to find the plugins
-// whose schemas validate() takes. What is wrong with them is left to validate().
+// The folders of plugins.path, typed and absolute as they will be in the resolved config: needed to find the
+// plugins whose schemas validate() takes. What is wrong with them is left to validate().
 std::vector<std::string> plugin_search_paths(const Composed& composed);
 
 // `more` holds errors that the caller met on the way (a plugin that was not found); they are thrown with the

@@ -120,9 +120,27 @@ void check_capabilities(const json& capabilities) {
     if (!one_of(support, {"native", "emulated", "unsupported"})) {
       refuse(fmt::format("{}support '{}' is not native, emulated or unsupported", dot, support));
     }
-    optional_text(capabilities[i], dot, "compute");
+    const auto compute = capabilities[i].find("compute");
+    if (compute != capabilities[i].end() && !compute->is_string() && !compute->is_array())
+      refuse(dot + "compute must be a text or a list");
     optional_text(capabilities[i], dot, "reason");
   }
+}
+
+// The short form, one object for several devices, as the list that it stands for.
+json capability_list(const json& plugin) {
+  const auto found = plugin.find("capabilities");
+  if (found == plugin.end()) return json::array();
+  if (!found->is_object()) return member(plugin, "", "capabilities", json::value_t::array);
+  json list = json::array();
+  for (const json& device : member(*found, "capabilities.", "devices", json::value_t::array)) {
+    json claim = *found;
+    claim.erase("devices");
+    claim["device"] = device;
+    if (!claim.contains("support")) claim["support"] = "native";
+    list.push_back(std::move(claim));
+  }
+  return list;
 }
 
 void check_numerics(const json& numerics) {
@@ -217,8 +235,7 @@ Metadata parse_metadata(const std::string& note) {
   }
   if (result.kinds.empty()) refuse("kinds is empty");
   if (plugin.contains("options")) result.options = member(plugin, "", "options", json::value_t::array);
-  if (plugin.contains("capabilities"))
-    result.capabilities = member(plugin, "", "capabilities", json::value_t::array);
+  result.capabilities = capability_list(plugin);
   if (plugin.contains("numerics")) result.numerics = member(plugin, "", "numerics", json::value_t::object);
   check_options(result.options);
   check_capabilities(result.capabilities);

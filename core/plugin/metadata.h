@@ -9,9 +9,9 @@
 //   options       list of {key, type: bool|int|number|string|enum, default, min, max, values, doc[, kind]};
 //   an option
 //                 without default must be given; one with `kind` belongs to that kind alone
-//   capabilities  list of {device: cpu|cuda, support: native|emulated|unsupported, ...}: claims for `list`
-//   and
-//                 `inspect`; the engine compares them with the plugin's own answers
+//   capabilities  list of {device: cpu|cuda, support: native|emulated|unsupported, ...}, or one object with
+//                 `devices`, a list, for the same claims on each (support then defaults to native): claims
+//                 for `list` and `inspect`; the engine compares them with the plugin's own answers
 //   numerics      {deterministic: bool or text, accumulation, rounding, error_bounds: {dtype: number}}
 #pragma once
 
