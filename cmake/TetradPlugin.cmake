@@ -12,8 +12,9 @@
 #   CUDA_SOURCES  with TETRAD_CUDA on, a second file <id>.cuda.so of the same version and interface hash, which the host
 #             loads instead of <id>.so for a CUDA device. It needs its own TETRAD_PLUGIN(...) line, and links
 #             tetrad::torch_cuda, tetrad::c10_cuda, LIBS and CUDA_LIBS.
-# Targets: <id> and <id>.cuda, prefixed with "plugin.": plugin.backend-nvfp4, plugin.backend-nvfp4.cuda; all of them are
-# dependencies of the target `plugins`.
+#   NO_INSTALL, NO_EXPORT_CHECK  for tests' deliberately broken plugins
+# Targets: <id> and <id>.cuda, prefixed with "plugin.": plugin.backend-nvfp4, plugin.backend-nvfp4.cuda; all that are
+# installed are dependencies of the target `plugins`.
 #
 # Works in Tetrad's own tree and, through find_package(Tetrad), in an author's. Both define the target
 # tetrad::sdk_base and TETRAD_SDK_INCLUDE_DIRS (the folders that hold tetrad/base, tetrad/torch, tetrad/nvfp4).
@@ -85,11 +86,11 @@ function(_tetrad_plugin_file target output_name)
     add_custom_command(TARGET ${target} POST_BUILD VERBATIM
       COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM} -DFILE=$<TARGET_FILE:${target}> -P ${TETRAD_PLUGIN_MODULE_DIR}/TetradCheckExports.cmake)
   endif()
-  if(NOT TARGET plugins)
-    add_custom_target(plugins)
-  endif()
-  add_dependencies(plugins ${target})
   if(NOT P_NO_INSTALL)
+    if(NOT TARGET plugins)
+      add_custom_target(plugins)
+    endif()
+    add_dependencies(plugins ${target})
     install(TARGETS ${target} LIBRARY DESTINATION ${TETRAD_PLUGIN_INSTALL_DIR})
   endif()
 endfunction()

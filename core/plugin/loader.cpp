@@ -39,6 +39,7 @@ struct LoaderState {
   LogSink sink;
   TetradHostV1 host{};
   bool down = false;
+  std::string poisoned;  // id of a plugin that threw inside dlopen: the dynamic loader's lock is still held
 
   Plugin& load(const fs::path& file);
   std::unique_ptr<Plugin> open(const fs::path& file, Entry& entry);
@@ -96,7 +97,7 @@ std::string readable(const std::string& text) {
   const std::size_t at = text.find(kMark);
   if (at == std::string::npos) return "it cannot be loaded: " + text;
   std::string symbol = text.substr(at + kMark.size());
-  symbol = symbol.substr(0, symbol.find_first_of(", ]"));
+  symbol = symbol.substr(0, symbol.find_first_of(" ,:;)]\n"));
   int status = 0;
   const std::unique_ptr<char, decltype(&std::free)> demangled(
       abi::__cxa_demangle(symbol.c_str(), nullptr, nullptr, &status), &std::free);
@@ -162,6 +163,11 @@ std::string check_table(const TetradPluginV1& table, const Metadata& metadata) {
 
 void require_up(const LoaderState& loader) {
   if (loader.down) throw Error("[plugin] plugins were shut down; nothing can be loaded or made any more");
+  if (!loader.poisoned.empty()) {
+    throw Error(ExitCode::plugin_refused, fmt::format("[plugin] a static initialiser of plugin '{}' threw; "
+                                                      "nothing more can be loaded into this process",
+                                                      loader.poisoned));
+  }
 }
 
 }  // namespace
@@ -181,8 +187,14 @@ std::unique_ptr<Plugin> LoaderState::open(const fs::path& file, Entry& entry) {
     namespace mode = boost::dll::load_mode;
     entry.library.load(candidate.file,
                        mode::rtld_now | mode::rtld_local | static_cast<mode::type>(RTLD_NODELETE));
-  } catch (const std::exception& e) {
+  } catch (const boost::dll::fs::system_error& e) {
     refuse(id, candidate.file, readable(e.what()));
+  } catch (const std::exception& e) {
+    poisoned = id;
+    refuse(
+        id, candidate.file,
+        fmt::format("one of its static initialisers threw: {}; do that work in the constructor of its class",
+                    e.what()));
   }
   const auto refuse_loaded = [&](const std::string& reason) {
     entry.failure = reason;

@@ -4,8 +4,10 @@
 // plugin_abi.h. Everything that fails is an Error(plugin_refused) naming plugin, file and reason; whatever a
 // plugin answers with a Status becomes an Error naming the plugin and the function (status_error).
 //
-// A static initialiser of a plugin that throws ends the process inside dlopen (std::terminate, which no host
-// can catch): the crash handler of breadcrumb.h then names the plugin and "static initialisation".
+// A static initialiser of a plugin that throws does so inside dlopen. Where the C library lets the exception
+// through, it becomes an Error like the others, but the dynamic loader's lock stays taken, so every later
+// load() and create() fails too: end the process. Where it does not, std::terminate is called, and the crash
+// handler of breadcrumb.h names the plugin and "static initialisation".
 //
 // Loaded plugins live in a list that is leaked on purpose; shutdown() destroys the objects that are left,
 // newest first, and calls each plugin's close, latest first. Call it before main() returns. All functions may
