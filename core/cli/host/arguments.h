@@ -17,31 +17,32 @@ struct Arguments {
   std::vector<std::string> sets;
   std::vector<std::string> plugin_paths;
   std::string engine;  // --engine, hidden: another engine program, for tests of the launcher
-  bool json = false;
 
   std::optional<std::string> prompt;
   std::optional<std::string> prompt_file;
   std::optional<std::string> ids;
-  bool raw = false;
   std::optional<std::string> out;
   std::optional<std::string> text;
   std::string model;  // tokenize
-  bool decode = false;
 
   std::vector<std::string> files;  // config commands
   std::string key;
-  bool origins = false;
-  bool markdown = false;
 
   std::string plugin;           // plugins inspect: id or path; why: kind
   std::string device = "auto";  // plugins why
-  bool no_engine = false;
 
   std::string limit_gb = "auto";  // guard
   double over_secs = 0;
   double poll_secs = 0.5;
   double host_floor_gb = 0.5;
   std::vector<std::string> program;  // after "--"
+
+  bool json = false;
+  bool raw = false;        // generate, logits
+  bool decode = false;     // tokenize
+  bool origins = false;    // config show
+  bool markdown = false;   // config schema
+  bool no_engine = false;  // plugins why
 };
 
 // What to do instead when the line was answered already (--help, --version): the text for stdout.
