@@ -117,10 +117,9 @@ TEST(Cli, PluginCommandsAreWired) {
 }
 
 TEST(Cli, WhyAddsWhatThePluginsSayThemselves) {
+  const std::string folder = TETRAD_BINARY_DIR "/tests/launcher-plugins";
   const std::vector<std::string> common = {
-      "plugins",          "why",           "linear",
-      "--device",         "cpu",           "--engine",
-      fake_engine_file(), "--plugin-path", TETRAD_BINARY_DIR "/tests/launcher-plugins"};
+      "plugins", "why", "linear", "--device", "cpu", "--engine", fake_engine_file(), "--plugin-path", folder};
   const Result text = run_host(common);
   EXPECT_EQ(text.exit_code, 0) << text.err;
   EXPECT_THAT(text.out,
