@@ -150,11 +150,10 @@ void check_numerics(const json& numerics) {
   }
   optional_text(numerics, "numerics.", "accumulation");
   optional_text(numerics, "numerics.", "rounding");
-  if (!numerics.contains("error_bounds")) return;
-  for (const auto& [dtype, bound] :
-       member(numerics, "numerics.", "error_bounds", json::value_t::object).items()) {
+  if (!numerics.contains("bounds")) return;
+  for (const auto& [dtype, bound] : member(numerics, "numerics.", "bounds", json::value_t::object).items()) {
     if (!bound.is_number() || !(bound.get<double>() >= 0))
-      refuse(fmt::format("numerics.error_bounds.{} must be a number >= 0", dtype));
+      refuse(fmt::format("numerics.bounds.{} must be a number >= 0", dtype));
   }
 }
 
