@@ -85,7 +85,7 @@ class Parser {
   struct Depth {
     explicit Depth(Parser& p) : parser(p) {
       if (++parser.depth_ > kMaxDepth)
-        parser.fail("is nested more than " + std::to_string(kMaxDepth) + " deep");
+        parser.fail("the template is nested more than " + std::to_string(kMaxDepth) + " deep");
     }
     ~Depth() { --parser.depth_; }
     Depth(const Depth&) = delete;

@@ -62,7 +62,7 @@ std::vector<std::string> split(std::string_view text, const std::optional<std::s
     while (end < rest.size() && !is_python_space(decode_utf8(rest, end).code_point))
       end += decode_utf8(rest, end).length;
     if (limit >= 0 && static_cast<std::int64_t>(out.size()) >= limit) {
-      out.push_back(strip(rest, std::nullopt, false, true));
+      out.push_back(rest);  // Python keeps the white space at the end here
       break;
     }
     out.push_back(rest.substr(0, end));

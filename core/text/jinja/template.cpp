@@ -14,8 +14,9 @@ namespace tetrad::text::jinja {
 namespace {
 
 constexpr std::size_t kMaxSource = std::size_t{1} << 20;
-constexpr std::int64_t kMaxSteps = 20'000'000;
-constexpr int kMaxNestedLists = 5000;  // lists that hold lists: bounds how deep a value can become
+constexpr std::int64_t kMaxSteps = 5'000'000;
+constexpr int kStepsPerIteration = 10;  // an iteration builds its scope
+constexpr int kMaxNestedLists = 5000;   // lists that hold lists: bounds how deep a value can become
 constexpr int kMaxCalls = 30;
 
 enum class Flow { normal, break_loop, continue_loop };
@@ -44,8 +45,8 @@ class Renderer {
     }
   }
 
-  void step(int line) {
-    if (++steps_ > kMaxSteps)
+  void step(int line, int count = 1) {
+    if ((steps_ += count) > kMaxSteps)
       fail_at(name_, line, "the template takes more than " + std::to_string(kMaxSteps) + " steps");
   }
 
@@ -135,6 +136,7 @@ class Renderer {
     if (stmt.condition) {
       List kept;
       for (Value& element : elements) {
+        step(stmt.line, kStepsPerIteration);
         scopes_.emplace_back();
         unpack(stmt.targets, element, scopes_.back(), stmt.line);
         if (evaluate(*stmt.condition).truthy()) kept.push_back(std::move(element));
@@ -145,6 +147,7 @@ class Renderer {
     if (elements.empty()) return execute(stmt.else_body, out);
     const auto count = static_cast<std::int64_t>(elements.size());
     for (std::int64_t i = 0; i < count; ++i) {
+      step(stmt.line, kStepsPerIteration);
       const auto at = [&](std::int64_t j) { return elements[static_cast<std::size_t>(j)]; };
       Dict scope;
       unpack(stmt.targets, at(i), scope, stmt.line);
