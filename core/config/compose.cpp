@@ -43,7 +43,10 @@ class Composer {
     Node root = Node::map({}, Origin{});
     for (const std::string& file : result_.main_files) {
       const Layer* layer = load(file, Origin{});
-      if (layer == nullptr) continue;
+      if (layer == nullptr) {
+        result_.incomplete = true;
+        continue;
+      }
       root = merge(root, layer->tree, &core_schema(), result_.diagnostics);
       result_.pins.insert(result_.pins.end(), layer->pins.begin(), layer->pins.end());
     }
@@ -116,6 +119,7 @@ class Composer {
     const auto source = std::make_shared<const std::string>(name);
     Node tree = read_yaml(text, Origin::file(source, 0, 0), diagnostics);
     if (!tree.is_map()) {
+      result_.incomplete = true;
       if (tree.kind() != Kind::invalid && !(tree.is_null() && tree.text().empty())) {
         diagnostics.error(tree.origin(),
                           fmt::format("a config is a map of sections, not {}", kind_name(tree.kind())));
@@ -151,6 +155,7 @@ class Composer {
     } else if (extends.value.kind() != Kind::invalid) {
       result_.diagnostics.error(extends.key_origin, "extends takes a list of files, such as [base.yaml]");
     }
+    if (names.empty() && extends.value.kind() != Kind::list) result_.incomplete = true;
     Layer merged;
     merged.tree = Node::map({}, extends.key_origin);
     for (const Node& base : names) {
@@ -162,7 +167,10 @@ class Composer {
       }
       const fs::path relative = fs::path(name).parent_path() / base.as_string();
       const Layer* layer = load(relative.lexically_normal().string(), base.origin());
-      if (layer == nullptr) continue;
+      if (layer == nullptr) {
+        result_.incomplete = true;
+        continue;
+      }
       merged.tree = merge_siblings(merged, *layer, own_tree, base.origin());
       merged.files.insert(layer->files.begin(), layer->files.end());
       merged.pins.insert(merged.pins.end(), layer->pins.begin(), layer->pins.end());

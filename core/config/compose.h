@@ -40,6 +40,7 @@ struct Composed {
   std::vector<std::string> main_files;  // those named by the user
   std::vector<std::string> sets;
   Surroundings surroundings;
+  bool incomplete = false;  // a file could not be read: what it may hold is not reported as missing
   Diagnostics diagnostics;  // errors so far; validate() adds its own and throws all together
 };
 

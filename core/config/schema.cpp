@@ -62,13 +62,14 @@ std::string describe_type(const Field& field) {
       text = "a number";
       break;
     case Type::string:
-      text = "text";
+      text =
+          field.meaning == Meaning::input_path || field.meaning == Meaning::output_path ? "a path" : "text";
       break;
     case Type::choice:
       text = "one of " + joined(field.values);
       break;
     case Type::list:
-      text = field.element && field.element->type == Type::string ? "a list of texts" : "a list";
+      text = "a list of texts";
       break;
     case Type::section:
     case Type::options:

@@ -90,7 +90,7 @@ class Validator {
     if (field.default_value) return absolute_path_value(field, *field.default_value, composed_);
     if (field.nullable) return Node::null(Origin::schema_default());
     if (field.type == Type::text_map) return Node::map({}, Origin::schema_default());
-    if (report) {
+    if (report && !composed_.incomplete) {
       diagnostics_.error(
           parent == nullptr ? whole_file() : parent->key_origin,
           fmt::format("missing required key '{}'{}{}", path, field.doc.empty() ? "" : ": ", field.doc));
@@ -250,7 +250,11 @@ void check_pins(const Composed& composed, std::span<const OptionSchema> schemas,
                 Diagnostics& diagnostics) {
   for (const Pin& pin : composed.pins) {
     std::string_view rest;
-    if (pin.path.empty() || pin.path == "pin" || find_field(core_schema(), pin.path, &rest) == nullptr) {
+    if (pin.path == "pin") {
+      diagnostics.error(pin.where, "pin: 'pin' itself cannot be pinned");
+      continue;
+    }
+    if (pin.path.empty() || find_field(core_schema(), pin.path, &rest) == nullptr) {
       diagnostics.error(pin.where, fmt::format("pin: unknown key {}{}", quoted_for_message(pin.path),
                                                did_you_mean(pin.path, all_paths(core_schema()))));
       continue;

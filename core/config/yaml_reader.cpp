@@ -56,15 +56,28 @@ class Places {
  private:
   Origin place(std::size_t line, std::size_t byte_column) const {
     if (source_.kind != Origin::Kind::file) return source_;
-    const std::string_view from = text_.substr(line_starts_[line - 1], byte_column);
-    const auto characters = std::count_if(
-        from.begin(), from.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
-    return Origin::file(source_.source, static_cast<int>(line), static_cast<int>(characters) + 1);
+    byte_column = std::min(byte_column, text_.size() - line_starts_[line - 1]);
+    // Places are asked for mostly in order, so counting goes on from the last one: a long line costs no more
+    // than once.
+    if (line != last_line_ || byte_column < last_byte_column_) {
+      last_line_ = line;
+      last_byte_column_ = 0;
+      last_characters_ = 0;
+    }
+    const std::string_view from =
+        text_.substr(line_starts_[line - 1]).substr(last_byte_column_, byte_column - last_byte_column_);
+    last_characters_ += static_cast<int>(std::count_if(
+        from.begin(), from.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+    last_byte_column_ = byte_column;
+    return Origin::file(source_.source, static_cast<int>(line), last_characters_ + 1);
   }
 
   std::string_view text_;
   Origin source_;
   std::vector<std::size_t> line_starts_;
+  mutable std::size_t last_line_ = 0;
+  mutable std::size_t last_byte_column_ = 0;
+  mutable int last_characters_ = 0;
 };
 
 // Ends the reading of a text whose error has been reported.
@@ -126,6 +139,10 @@ class TreeBuilder final : public YAML::EventHandler {
       return;
     }
     if (!problem.empty()) diagnostics_.error(origin, problem);
+    if (quoted && !is_closed(places_.offset_of(mark))) {
+      diagnostics_.error(origin, "YAML syntax: the quotes that open here are not closed");
+      throw Stop{};
+    }
     add(std::move(node), anchor, mark);
   }
 
@@ -153,6 +170,26 @@ class TreeBuilder final : public YAML::EventHandler {
     std::vector<Node> items;
     std::vector<Entry> entries;
   };
+
+  // Whether the quoted scalar at this offset has its end. yaml-cpp takes the end of the text for one when a
+  // line break stands before it. A scalar with an anchor begins at the anchor.
+  bool is_closed(std::size_t at) const {
+    const std::string_view text = places_.text();
+    if (at < text.size() && text[at] == '&')
+      at = text.find_first_not_of(" \r\n", text.find_first_of(" \r\n", at));
+    if (at >= text.size() || (text[at] != '"' && text[at] != '\''))
+      return true;  // not where it was looked for
+    const char quote = text[at];
+    for (std::size_t i = at + 1; i < text.size(); ++i) {
+      if (quote == '"' && text[i] == '\\') {
+        ++i;
+      } else if (text[i] == quote) {
+        if (quote == '"' || i + 1 >= text.size() || text[i + 1] != quote) return true;
+        ++i;  // '' stands for one quote
+      }
+    }
+    return false;
+  }
 
   bool expects_key() const { return !stack_.empty() && stack_.back().is_map && !stack_.back().has_key; }
 
@@ -305,7 +342,7 @@ bool check_characters(std::string_view text, const Places& places, Diagnostics& 
 Node read_yaml(std::string_view text, const Origin& origin_of_text, Diagnostics& diagnostics,
                const ReadLimits& limits) {
   if (text.starts_with(byte_order_mark)) text.remove_prefix(byte_order_mark.size());
-  const Node nothing = Node::map({}, origin_of_text);
+  const Node nothing = Node::invalid(origin_of_text);
   if (text.size() > limits.max_bytes) {
     diagnostics.error(origin_of_text, fmt::format("the text is {} bytes long; a config has at most {}",
                                                   text.size(), limits.max_bytes));

@@ -20,9 +20,10 @@ struct ReadLimits {
   int max_depth = 32;
 };
 
-// The tree of one document. An empty document is an empty map. Values that are in error are Kind::invalid.
-// `origin_of_text` gives the source of all places: Origin::Kind::file (places inside the text are line:col),
-// or Origin::Kind::set, which then stands at every node as it is.
+// The tree of one document. An empty document is an empty map. Values that are in error are Kind::invalid;
+// the whole is when the text cannot be read to its end. `origin_of_text` gives the source of all places:
+// Origin::Kind::file (places inside the text are line:col), or Origin::Kind::set, which then stands at every
+// node as it is.
 Node read_yaml(std::string_view text, const Origin& origin_of_text, Diagnostics& diagnostics,
                const ReadLimits& limits = {});
 
