@@ -1,0 +1,44 @@
+#include "cli/engine/control.h"
+
+#include <sys/socket.h>
+#include <tetrad/base/error.h>
+
+#include <utility>
+#include <variant>
+
+namespace tetrad::cli {
+
+Control::Control() : channel_(Channel::fd_from_environment()) {
+  const std::optional<nlohmann::json> first = channel_.receive();
+  if (!first.has_value()) throw Error("[engine] host closed the control channel before sending a run");
+  Message message = parse_message(*first);
+  auto* run = std::get_if<RunMessage>(&message);
+  if (run == nullptr) throw Error("[engine] the first control message is not a run");
+  run_ = std::move(*run);
+  listener_ = std::thread([this] { listen(); });
+}
+
+Control::~Control() {
+  ::shutdown(channel_.fd(), SHUT_RD);  // wakes the listener
+  listener_.join();
+}
+
+void Control::listen() {
+  try {
+    while (const std::optional<nlohmann::json> message = channel_.receive()) {
+      if (std::holds_alternative<StopMessage>(parse_message(*message))) interrupt_.store(true);
+    }
+  } catch (const std::exception&) {
+    // A broken channel means that host is gone or lies; the death signal ends the engine in the first case, and in the
+    // second nothing that still arrives may be trusted.
+  }
+}
+
+void Control::phase(const std::string& name, std::optional<std::uint64_t> bytes_now,
+                    std::optional<std::uint64_t> bytes_forecast, nlohmann::json details) {
+  channel_.send(to_json(PhaseMessage{name, bytes_now, bytes_forecast, std::move(details)}));
+}
+
+void Control::status(int exit_code, const std::string& message) { channel_.send(to_json(StatusMessage{exit_code, message})); }
+
+}  // namespace tetrad::cli

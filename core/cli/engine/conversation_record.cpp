@@ -1,0 +1,59 @@
+#include "cli/engine/conversation_record.h"
+
+#include "io/atomic_file.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+namespace tetrad::cli {
+namespace {
+
+double rate(double count, double seconds) { return seconds > 0 ? count / seconds : 0.0; }
+
+}  // namespace
+
+std::string kvc_line(std::int64_t turn, const generate::TurnResult& result, const generate::Context& context) {
+  const std::int64_t seq_len = context.kv_lengths().resident;
+  return fmt::format("[kvc] turn={} seqLen={} contextTokens={} prefill={} tok {:.1f} ms decode={:.1f} tok/s", turn, seq_len,
+                     context.length(), result.prompt_ids.size(), result.prefill_seconds * 1e3,
+                     rate(static_cast<double>(result.decoded_tokens), result.decode_seconds));
+}
+
+nlohmann::json turn_record(const generate::TurnResult& result, const generate::Context& context) {
+  nlohmann::json record = {
+      {"prompt_ids", result.prompt_ids},
+      {"output_ids", result.output_ids},
+      {"text", result.text},
+      {"withheld_bytes", result.withheld_bytes},
+      {"stop_reason", generate::stop_reason_name(result.stop_reason)},
+      {"prefill_tokens", result.prompt_ids.size()},
+      {"prefill_s", result.prefill_seconds},
+      {"prefill_tok_s", rate(static_cast<double>(result.prompt_ids.size()), result.prefill_seconds)},
+      {"decode_s", result.decode_seconds},
+      {"decode_tok_s", rate(static_cast<double>(result.decoded_tokens), result.decode_seconds)},
+      {"smallest_top1_top2_gap", result.smallest_gap},
+      {"seq_len", context.kv_lengths().resident},
+      {"context_tokens", context.length()},
+      {"collapse", nullptr},
+  };
+  if (result.collapse) record["collapse"] = *result.collapse;
+  return record;
+}
+
+nlohmann::json memory_record(Session& session) {
+  session.memory().sample();
+  return {{"host_peak_bytes", session.memory().peak()}, {"device_peak_bytes", session.device_peak_bytes()}};
+}
+
+void write_record(Session& session, const nlohmann::json& results) {
+  if (!session.run().run_dir) return;
+  nlohmann::json record = {{"run", session.identity().to_json()},
+                           {"command", session.run().command},
+                           {"load_s", session.load_seconds()},
+                           {"memory", memory_record(session)}};
+  record.update(results);
+  io::write_file(std::filesystem::path(*session.run().run_dir) / "record.json", record.dump(2) + "\n");
+}
+
+}  // namespace tetrad::cli

@@ -1,0 +1,64 @@
+// `generate`: one prompt, one answer; with --json one record on stdout instead of the streamed text.
+#include "cli/engine/commands.h"
+#include "cli/engine/conversation_record.h"
+#include "cli/engine/process_clock.h"
+#include "cli/engine/session.h"
+
+#include <tetrad/base/error.h>
+
+#include <cstdio>
+#include <string>
+
+namespace tetrad::cli {
+
+int run_generate(Control& control) {
+  MemoryWatch memory;
+  Session session(control, memory);
+  const nlohmann::json& args = session.run().args;
+  const bool json = args.value("json", false), raw = args.value("raw", false);
+  const auto prompt = args.at("prompt").get<std::string>();
+
+  generate::ChatSession chat = session.new_chat();
+  double first_token = 0.0;
+  const auto on_text = [&](std::string_view piece) {
+    if (first_token == 0.0) first_token = seconds_since_host_start();
+    if (json) return;
+    std::fwrite(piece.data(), 1, piece.size(), stdout);
+    std::fflush(stdout);
+  };
+  std::atomic<bool>& interrupt = control.interrupt();
+  const generate::TurnResult result =
+      raw ? chat.complete(session.prompt_ids(prompt, true), on_text, interrupt) : chat.turn(prompt, on_text, interrupt);
+
+  const nlohmann::json turn = turn_record(result, session.context());
+  nlohmann::json record = {
+      {"prompt_ids", turn["prompt_ids"]},
+      {"output_ids", turn["output_ids"]},
+      {"text", turn["text"]},
+      {"stop_reason", turn["stop_reason"]},
+      {"timing",
+       {{"load_s", session.load_seconds()},
+        {"ttft_s", first_token},
+        {"prefill_tok_s", turn["prefill_tok_s"]},
+        {"decode_tok_s", turn["decode_tok_s"]}}},
+      {"memory", memory_record(session)},
+      {"kv", {{"seq_len", turn["seq_len"]}, {"context_tokens", turn["context_tokens"]}}},
+      {"plugins", session.identity().plugins()},
+      {"compute", session.identity().compute},
+      {"smallest_top1_top2_gap", turn["smallest_top1_top2_gap"]},
+      {"collapse", turn["collapse"]},
+  };
+  if (json) {
+    std::printf("%s\n", record.dump().c_str());
+  } else {
+    std::printf("\n");
+    std::fprintf(stderr, "%s\n", kvc_line(1, result, session.context()).c_str());
+  }
+  write_record(session, {{"result", record}});
+  if (!result.collapse) return 0;
+  std::fprintf(stderr, "%s: [collapse] the model repeats %s\n",
+               result.stop_reason == generate::StopReason::collapse ? "error" : "warning", result.collapse->c_str());
+  return result.stop_reason == generate::StopReason::collapse ? static_cast<int>(ExitCode::numerics) : 0;
+}
+
+}  // namespace tetrad::cli

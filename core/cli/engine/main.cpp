@@ -1,0 +1,66 @@
+// tetrad-engine: does the work that `host` asks for over the control channel. Not started by hand.
+#include "cli/engine/commands.h"
+#include "cli/engine/control.h"
+
+#include "plugin/loader.h"
+
+#include <c10/util/Exception.h>
+#include <tetrad/base/error.h>
+
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <map>
+#include <memory>
+#include <new>
+#include <string>
+
+namespace {
+
+using tetrad::ExitCode;
+
+// One line of text for the person, whatever was thrown.
+std::pair<int, std::string> describe_exception() {
+  try {
+    throw;
+  } catch (const tetrad::Error& e) {
+    return {static_cast<int>(e.code()), e.what()};
+  } catch (const c10::Error& e) {
+    return {static_cast<int>(ExitCode::runtime), std::string("[libtorch] ") + e.what_without_backtrace()};
+  } catch (const std::bad_alloc&) {
+    return {static_cast<int>(ExitCode::runtime), "[memory] out of host memory"};
+  } catch (const std::exception& e) {
+    return {static_cast<int>(ExitCode::runtime), std::string("[engine] ") + e.what()};
+  }
+}
+
+int fail(tetrad::cli::Control* control) {
+  const auto [code, message] = describe_exception();
+  std::fprintf(stderr, "error: %s\n", message.c_str());
+  if (control != nullptr) control->status(code, message);
+  return code;
+}
+
+}  // namespace
+
+int main() {
+  const std::map<std::string, std::function<int(tetrad::cli::Control&)>> commands = {
+      {"chat", tetrad::cli::run_chat},     {"generate", tetrad::cli::run_generate}, {"logits", tetrad::cli::run_logits},
+      {"eval", tetrad::cli::run_eval},     {"doctor", tetrad::cli::run_doctor},     {"why", tetrad::cli::run_why},
+  };
+  std::unique_ptr<tetrad::cli::Control> control;
+  try {
+    control = std::make_unique<tetrad::cli::Control>();
+    const auto command = commands.find(control->run().command);
+    if (command == commands.end()) {
+      throw tetrad::Error(ExitCode::usage, "[engine] unknown command '" + control->run().command + "'");
+    }
+    const int code = command->second(*control);
+    std::fflush(stdout);
+    tetrad::plugin::shutdown();
+    control->status(code, "");
+    return code;
+  } catch (...) {
+    return fail(control.get());
+  }
+}

@@ -1,0 +1,191 @@
+#include "cli/engine/session.h"
+
+#include "cli/engine/process_clock.h"
+#include "io/memory.h"
+#include "model/generation_config.h"
+#include "model/plugin_call.h"
+#include "text/utf8.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <tetrad/base/error.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+namespace tetrad::cli {
+namespace {
+
+at::ScalarType parse_dtype(const std::string& name) {
+  if (name == "bfloat16") return at::kBFloat16;
+  if (name == "float16") return at::kHalf;
+  return at::kFloat;
+}
+
+Path parse_path(const std::string& name) { return name == "bridge" ? Path::bridge : Path::training; }
+
+std::string eval_cache_state(const nlohmann::json& options, Path path) {
+  if (!options.contains("eval_cache") || path == Path::bridge) return "none";
+  return options.at("eval_cache").get<bool>() ? "on" : "off";
+}
+
+}  // namespace
+
+std::string RunIdentity::first_line() const {
+  std::string line = fmt::format("[run] config={} path={} backend={} compute={} eval_cache={} kv={} weights={} device={} dtype={}",
+                                 config_file.empty() ? "(none)" : config_file, path, backend, compute, eval_cache, kv_policy,
+                                 weight_file, device, dtype);
+  if (!compute_reason.empty()) line += "\n[run] compute: " + compute_reason;
+  if (!device_note.empty()) line += "\n[run] device: " + device_note;
+  return line;
+}
+
+nlohmann::json RunIdentity::plugins() const {
+  return {{"linear", backend + " " + backend_version}, {"kv_cache", kv_policy + " " + kv_version}};
+}
+
+nlohmann::json RunIdentity::to_json() const {
+  return {{"config_file", config_file}, {"config_hash", config_hash},   {"path", path},
+          {"plugins", plugins()},       {"compute", compute},           {"compute_reason", compute_reason},
+          {"eval_cache", eval_cache},   {"weight_file", weight_file},   {"weight_identity", weight_identity},
+          {"device", device},           {"device_note", device_note},   {"dtype", dtype}};
+}
+
+Session::Session(Control& control, MemoryWatch& memory)
+    : control_(control), memory_(memory), directory_(config().at("model").at("path").get<std::string>()) {
+  if (const auto threads = config().at("run").at("threads").get<int>(); threads > 0) at::set_num_threads(threads);
+  identity_.config_file = run().config_file;
+  identity_.config_hash = run().config_hash;
+  load_text();
+  load_plugins();
+  load_weights();
+  load_seconds_ = seconds_since_host_start();
+  control_.phase("ready", memory_.sample());
+}
+
+void Session::load_text() {
+  model_config_ = model::ModelConfig::load(directory_);
+  stop_ids_ = model::GenerationConfig::load(directory_, model_config_).eos_token_ids;
+  tokenizer_ = std::make_unique<text::Tokenizer>(text::Tokenizer::load(directory_));
+  if (tokenizer_->vocab_size() > model_config_.vocab_size) {
+    throw Error(fmt::format("[model] {}: the tokenizer has {} entries, the model's embedding only {}; they do not belong together",
+                            directory_.string(), tokenizer_->vocab_size(), model_config_.vocab_size));
+  }
+}
+
+void Session::load_plugins() {
+  device_ = device::choose(config().at("model").at("device").get<std::string>());
+  setup_.path = parse_path(config().at("path").get<std::string>());
+  setup_.dtype = parse_dtype(config().at("model").at("dtype").get<std::string>());
+  setup_.device = device_.device;
+  setup_.deterministic = config().at("run").at("deterministic").get<bool>();
+
+  backend_ = open_plugin<LinearBackend>(run(), device_.device.is_cuda());
+  const std::string& id = backend_.id();
+  const Capability capability = backend_->capability(setup_);
+  if (capability.support == Support::unsupported) {
+    throw Error(ExitCode::plugin_refused, "[" + id + "] cannot run here: " + capability.reason);
+  }
+  model::check(backend_->configure(setup_), id, "configure");
+  kv_ = open_plugin<KvPolicy>(run(), device_.device.is_cuda());
+
+  identity_.path = config().at("path").get<std::string>();
+  identity_.backend = id;
+  identity_.backend_version = backend_.version();
+  identity_.compute = fmt::format("{} ({})", capability.compute, support_name(capability.support));
+  identity_.compute_reason = capability.reason;
+  identity_.eval_cache = eval_cache_state(config().at("linear").at("options"), setup_.path);
+  identity_.kv_policy = kv_.id();
+  identity_.kv_version = kv_.version();
+  identity_.device = device_.device.str();
+  identity_.device_note = device_.note;
+  identity_.dtype = config().at("model").at("dtype").get<std::string>();
+}
+
+void Session::load_weights() {
+  const io::WeightFiles files = io::WeightFiles::open(directory_);
+  identity_.weight_file = files.shards().size() == 1 ? files.shards().front().path().string()
+                                                     : fmt::format("{} ({} shards)", files.path().string(), files.shards().size());
+  identity_.weight_identity = files.identity();
+  std::fprintf(stderr, "%s\n", identity_.first_line().c_str());
+  control_.phase("model_loading", memory_.sample(), files.tensor_bytes());
+
+  const bool terminal = isatty(STDERR_FILENO) == 1;
+  int shown = -1;
+  const auto progress = [&](std::uint64_t done, std::uint64_t total) {
+    const int percent = total == 0 ? 100 : static_cast<int>(done * 100 / total);
+    if (!terminal || percent == shown) return;
+    shown = percent;
+    std::fprintf(stderr, "\r[load] %s of %s (%d %%)%s", io::format_gib(done).c_str(), io::format_gib(total).c_str(), percent,
+                 done == total ? "\n" : "");
+  };
+  model::LoadedWeights weights = model::load_weights(files, model_config_, setup_, *backend_, backend_.id(), progress);
+  transformer_ =
+      std::make_unique<model::Transformer>(model_config_, std::move(weights), *backend_, backend_.id(), setup_);
+  control_.phase("model_loaded", memory_.sample());
+
+  const nlohmann::json& limit = config().at("model").at("max_context");
+  std::int64_t max_tokens = model_config_.max_position_embeddings;
+  if (limit.is_number()) {
+    max_tokens = limit.get<std::int64_t>();
+    if (max_tokens > model_config_.max_position_embeddings) {
+      throw Error(ExitCode::usage, fmt::format("[model] model.max_context {} is beyond the {} positions that {} was made for",
+                                               max_tokens, model_config_.max_position_embeddings, directory_.string()));
+    }
+  }
+  const KvShape shape{model_config_.num_hidden_layers, model_config_.num_key_value_heads, model_config_.head_dim, setup_.dtype,
+                      setup_.device, max_tokens};
+  model::check(kv_->configure(shape), kv_.id(), "configure");
+  const generate::ContextOptions options{max_tokens, config().at("model").at("prefill_chunk").get<std::int64_t>(),
+                                         config().at("chat").at("check_logits").get<bool>()};
+  context_ = std::make_unique<generate::Context>(*transformer_, *kv_, options);
+}
+
+const text::TurnFormat& Session::turn_format() {
+  if (!turn_format_) {
+    turn_format_ = std::make_unique<text::TurnFormat>(text::TurnFormat::derive(text::ChatTemplate::load(directory_), *tokenizer_));
+  }
+  return *turn_format_;
+}
+
+generate::GenerationOptions Session::generation_options() const {
+  const nlohmann::json& chat = config().at("chat");
+  generate::GenerationOptions options;
+  options.max_tokens = chat.at("max_tokens").get<std::int64_t>();
+  options.sampling.temperature = chat.at("temperature").get<double>();
+  options.sampling.top_k = chat.at("top_k").get<std::int64_t>();
+  options.sampling.top_p = chat.at("top_p").get<double>();
+  options.sampling.min_p = chat.at("min_p").get<double>();
+  options.sampling.repetition_penalty = chat.at("repetition_penalty").get<double>();
+  options.sampling.seed = static_cast<std::uint64_t>(chat.at("seed").get<std::int64_t>());
+  options.ignore_eos = chat.at("ignore_eos").get<bool>();
+  options.stop_on_collapse = chat.at("collapse").get<std::string>() == "stop";
+  options.stop_ids = stop_ids_;
+  return options;
+}
+
+generate::ChatSession Session::new_chat() {
+  const nlohmann::json& system = config().at("chat").at("system");
+  std::optional<std::string> text;
+  if (system.is_string()) text = system.get<std::string>();
+  return {*context_, *tokenizer_, turn_format(), generation_options(), std::move(text)};
+}
+
+std::vector<std::int32_t> Session::prompt_ids(const std::string& prompt, bool raw) {
+  if (const auto bad = text::validate_utf8(prompt)) {
+    throw Error(ExitCode::usage, fmt::format("[text] the prompt is not valid UTF-8 at byte {}; convert it, e.g. iconv -f BIG5 -t UTF-8", *bad));
+  }
+  if (raw) return tokenizer_->encode(prompt);
+  std::optional<std::string> system;
+  if (config().at("chat").at("system").is_string()) system = config().at("chat").at("system").get<std::string>();
+  return turn_format().first(system, prompt).ids;
+}
+
+std::int64_t Session::device_peak_bytes() const {
+  return device_.runtime == nullptr ? 0 : device_.runtime->memory(device_.device.index()).live_peak_bytes;
+}
+
+}  // namespace tetrad::cli

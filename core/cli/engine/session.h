@@ -1,0 +1,88 @@
+// Everything that a run with a model needs, loaded in order and held together: device, plugins, tokenizer, template, weights,
+// KV cache, context. Says on stderr, as the first line of the run, which parts were taken.
+#pragma once
+
+#include "cli/engine/control.h"
+#include "cli/engine/memory_watch.h"
+#include "cli/engine/plugins.h"
+#include "device/choose.h"
+#include "generate/chat_session.h"
+#include "generate/context.h"
+#include "io/weight_files.h"
+#include "model/transformer.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+#include "text/turn_format.h"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tetrad::cli {
+
+// Model directory, dtype, device, path and plugins of a run, as the record and the first line name them.
+struct RunIdentity {
+  std::string config_file, config_hash, path, backend, backend_version, compute, compute_reason, kv_policy, kv_version, device,
+      device_note, dtype, weight_file, weight_identity;
+  std::string eval_cache;  // on | off | none (a backend without one)
+
+  std::string first_line() const;
+  nlohmann::json to_json() const;
+  nlohmann::json plugins() const;  // {"linear": "backend-nvfp4 0.1.0", "kv_cache": ...}
+};
+
+class Session {
+ public:
+  // Loads everything; sends phases. Throws Error.
+  Session(Control& control, MemoryWatch& memory);
+
+  const RunMessage& run() const noexcept { return control_.run(); }
+  const nlohmann::json& config() const noexcept { return control_.run().config; }
+  Control& control() noexcept { return control_; }
+  MemoryWatch& memory() noexcept { return memory_; }
+  const RunIdentity& identity() const noexcept { return identity_; }
+  const text::Tokenizer& tokenizer() const noexcept { return *tokenizer_; }
+  generate::Context& context() noexcept { return *context_; }
+  model::Transformer& model() noexcept { return *transformer_; }
+  double load_seconds() const noexcept { return load_seconds_; }
+  // Highest live bytes on the device so far; 0 on a CPU run.
+  std::int64_t device_peak_bytes() const;
+
+  // The chat template's turns. Throws Error when the model has no template or one that cannot be used by turns.
+  const text::TurnFormat& turn_format();
+
+  // The `chat` section as options; stop tokens are those of generation_config.json.
+  generate::GenerationOptions generation_options() const;
+  generate::ChatSession new_chat();
+
+  // Ids of a prompt: through the template as a first turn, or as it stands (`raw`).
+  std::vector<std::int32_t> prompt_ids(const std::string& prompt, bool raw);
+
+ private:
+  void load_text();
+  void load_plugins();
+  void load_weights();
+
+  Control& control_;
+  MemoryWatch& memory_;
+  std::filesystem::path directory_;
+  RunIdentity identity_;
+  model::ModelConfig model_config_;
+  std::vector<std::int32_t> stop_ids_;
+  std::unique_ptr<text::Tokenizer> tokenizer_;
+  std::unique_ptr<text::TurnFormat> turn_format_;
+  device::Choice device_;
+  LinearSetup setup_;
+  PluginObject<LinearBackend> backend_;
+  PluginObject<KvPolicy> kv_;
+  std::unique_ptr<model::Transformer> transformer_;
+  std::unique_ptr<generate::Context> context_;
+  double load_seconds_ = 0.0;
+};
+
+}  // namespace tetrad::cli
