@@ -32,12 +32,15 @@ struct Loaded {
 Loaded load_cuda() {
   // Both are found through the engine's own run path, as libtorch_cpu was.
   if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
-    return {nullptr, load_error("libtorch_cuda.so") + "; `make build` on a machine with a GPU installs the CUDA wheels it needs"};
+    return {nullptr, load_error("libtorch_cuda.so") +
+                         "; `make build` on a machine with a GPU installs the CUDA wheels it needs"};
   }
-  if (!at::globalContext().hasCUDA()) return {nullptr, "libtorch sees no CUDA device; is the NVIDIA driver loaded (nvidia-smi)?"};
+  if (!at::globalContext().hasCUDA())
+    return {nullptr, "libtorch sees no CUDA device; is the NVIDIA driver loaded (nvidia-smi)?"};
   void* library = dlopen("libtetrad_cuda.so", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
-    return {nullptr, load_error("libtetrad_cuda.so") + "; this build has no CUDA half: run `make build` on a machine with a GPU"};
+    return {nullptr, load_error("libtetrad_cuda.so") +
+                         "; this build has no CUDA half: run `make build` on a machine with a GPU"};
   }
   const auto entry = reinterpret_cast<DeviceRuntimeEntry>(dlsym(library, kDeviceRuntimeEntry));
   if (entry == nullptr) return {nullptr, load_error("libtetrad_cuda.so") + "; it belongs to another version"};
@@ -49,7 +52,8 @@ Loaded load_cuda() {
 Choice choose(const std::string& name) {
   if (name == "cpu") return {};
   const bool automatic = name == "auto";
-  if (automatic && !looks_like_gpu_machine()) return {at::kCPU, nullptr, "auto: no NVIDIA device on this machine"};
+  if (automatic && !looks_like_gpu_machine())
+    return {at::kCPU, nullptr, "auto: no NVIDIA device on this machine"};
   const Loaded cuda = load_cuda();
   if (!cuda.missing.empty()) {
     if (automatic) return {at::kCPU, nullptr, "auto: this machine has an NVIDIA device, but " + cuda.missing};

@@ -1,5 +1,6 @@
-// Which device a run uses, and its runtime. The engine links libtorch's CPU half alone; CUDA comes in here, on demand, before
-// anything asks libtorch whether it has CUDA (that answer is cached for the life of the process).
+// Which device a run uses, and its runtime. The engine links libtorch's CPU half alone; CUDA comes in here,
+// on demand, before anything asks libtorch whether it has CUDA (that answer is cached for the life of the
+// process).
 #pragma once
 
 #include <c10/core/Device.h>
@@ -15,8 +16,8 @@ struct Choice {
   std::string note;                  // what `auto` took and why; empty when the config named the device
 };
 
-// name: "auto", "cpu", "cuda" or "cuda:N". Throws Error(runtime) naming what is missing when CUDA is asked for by name and
-// cannot be had, or when there is no device N.
+// name: "auto", "cpu", "cuda" or "cuda:N". Throws Error(runtime) naming what is missing when CUDA is asked
+// for by name and cannot be had, or when there is no device N.
 Choice choose(const std::string& name);
 
 }  // namespace tetrad::device

@@ -15,16 +15,22 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 }  // namespace
 
 const char* stop_reason_name(StopReason reason) noexcept {
   switch (reason) {
-    case StopReason::stop_token: return "stop_token";
-    case StopReason::max_tokens: return "max_tokens";
-    case StopReason::interrupted: return "interrupted";
-    case StopReason::collapse: return "collapse";
+    case StopReason::stop_token:
+      return "stop_token";
+    case StopReason::max_tokens:
+      return "max_tokens";
+    case StopReason::interrupted:
+      return "interrupted";
+    case StopReason::collapse:
+      return "collapse";
   }
   return "unknown";
 }
@@ -38,7 +44,8 @@ ChatSession::ChatSession(Context& context, const text::Tokenizer& tokenizer, con
       system_(std::move(system)),
       sampler_(options_.sampling) {}
 
-TurnResult ChatSession::turn(std::string_view user, const OnText& on_text, const std::atomic<bool>& interrupt) {
+TurnResult ChatSession::turn(std::string_view user, const OnText& on_text,
+                             const std::atomic<bool>& interrupt) {
   text::TurnTokens prompt = turns_ == 0 ? format_.first(system_, user) : format_.next(user);
   require_room(prompt.ids.size(), format_.close_ids().size());
   TurnResult result = generate(std::move(prompt.ids), /*close=*/true, on_text, interrupt);
@@ -60,11 +67,12 @@ void ChatSession::reset() {
 void ChatSession::require_room(std::size_t prompt, std::size_t close) const {
   const auto needed = context_.length() + static_cast<std::int64_t>(prompt + close) + options_.max_tokens;
   if (needed <= context_.max_tokens()) return;
-  throw Error(ExitCode::usage,
-              "[context] " + std::to_string(context_.length()) + " tokens of history + " + std::to_string(prompt) +
-                  " of this prompt + max_tokens " + std::to_string(options_.max_tokens) + " + " + std::to_string(close) +
-                  " to close the turn = " + std::to_string(needed) + " > context limit of " +
-                  std::to_string(context_.max_tokens()) + "; shorten the prompt, lower chat.max_tokens or start anew");
+  throw Error(ExitCode::usage, "[context] " + std::to_string(context_.length()) + " tokens of history + " +
+                                   std::to_string(prompt) + " of this prompt + max_tokens " +
+                                   std::to_string(options_.max_tokens) + " + " + std::to_string(close) +
+                                   " to close the turn = " + std::to_string(needed) + " > context limit of " +
+                                   std::to_string(context_.max_tokens()) +
+                                   "; shorten the prompt, lower chat.max_tokens or start anew");
 }
 
 TurnResult ChatSession::generate(std::vector<std::int32_t> prompt_ids, bool close, const OnText& on_text,
@@ -82,14 +90,16 @@ TurnResult ChatSession::generate(std::vector<std::int32_t> prompt_ids, bool clos
   std::vector<std::int32_t> pending;  // accepted, not yet in the cache
   while (true) {
     const at::Tensor row = logits.cpu();
-    const Choice choice =
-        sampler_.pick({row.const_data_ptr<float>(), static_cast<std::size_t>(row.numel())}, context_.ledger());
+    const Choice choice = sampler_.pick({row.const_data_ptr<float>(), static_cast<std::size_t>(row.numel())},
+                                        context_.ledger());
     result.smallest_gap = std::min(result.smallest_gap, choice.top1 - choice.top2);
-    const bool stop = !options_.ignore_eos &&
-                      std::find(options_.stop_ids.begin(), options_.stop_ids.end(), choice.id) != options_.stop_ids.end();
+    const bool stop = !options_.ignore_eos && std::find(options_.stop_ids.begin(), options_.stop_ids.end(),
+                                                        choice.id) != options_.stop_ids.end();
     if (stop) {
-      // Only the turn's own close token enters the cache; any other stop token is dropped and the turn closed whole.
-      if (close && !format_.close_ids().empty() && choice.id == format_.close_ids().front()) pending.push_back(choice.id);
+      // Only the turn's own close token enters the cache; any other stop token is dropped and the turn closed
+      // whole.
+      if (close && !format_.close_ids().empty() && choice.id == format_.close_ids().front())
+        pending.push_back(choice.id);
       result.stop_reason = StopReason::stop_token;
     } else {
       result.output_ids.push_back(choice.id);
@@ -125,10 +135,10 @@ TurnResult ChatSession::generate(std::vector<std::int32_t> prompt_ids, bool clos
   result.decode_seconds = seconds_since(first_token);
   result.withheld_bytes = decoder.finish();
 
-  const bool close_token_accepted =
-      close && result.stop_reason == StopReason::stop_token && !pending.empty();
+  const bool close_token_accepted = close && result.stop_reason == StopReason::stop_token && !pending.empty();
   if (close) {
-    const std::vector<std::int32_t> rest = close_token_accepted ? format_.close_after_stop_ids() : format_.close_ids();
+    const std::vector<std::int32_t> rest =
+        close_token_accepted ? format_.close_after_stop_ids() : format_.close_ids();
     pending.insert(pending.end(), rest.begin(), rest.end());
   }
   context_.append(pending);

@@ -1,6 +1,6 @@
-// A conversation by turns. Each turn feeds only its own new tokens (delta prefill), generates, materialises every accepted
-// token and closes the turn with the template's own close tokens, so that the next turn's positions align. The template is
-// not rendered again: the ledger is the truth.
+// A conversation by turns. Each turn feeds only its own new tokens (delta prefill), generates, materialises
+// every accepted token and closes the turn with the template's own close tokens, so that the next turn's
+// positions align. The template is not rendered again: the ledger is the truth.
 #pragma once
 
 #include "generate/context.h"
@@ -35,27 +35,28 @@ struct TurnResult {
   std::string text;                      // whole characters only
   std::size_t withheld_bytes = 0;        // bytes of a character that the end of the output cut in half
   StopReason stop_reason = StopReason::max_tokens;
-  std::optional<std::string> collapse;   // what repeats, when something does
-  double prefill_seconds = 0.0;          // until the first logits
-  double first_token_seconds = 0.0;      // until the first token was chosen and handed to on_text
-  double decode_seconds = 0.0;           // from the first token to the last
-  std::int64_t decoded_tokens = 0;       // tokens that decode_seconds covers
-  float smallest_gap = 0.0F;             // smallest top-1/top-2 logit gap among the chosen tokens
+  std::optional<std::string> collapse;  // what repeats, when something does
+  double prefill_seconds = 0.0;         // until the first logits
+  double first_token_seconds = 0.0;     // until the first token was chosen and handed to on_text
+  double decode_seconds = 0.0;          // from the first token to the last
+  std::int64_t decoded_tokens = 0;      // tokens that decode_seconds covers
+  float smallest_gap = 0.0F;            // smallest top-1/top-2 logit gap among the chosen tokens
 };
 
 class ChatSession {
  public:
   using OnText = std::function<void(std::string_view)>;  // whole characters as they come
 
-  ChatSession(Context& context, const text::Tokenizer& tokenizer, const text::TurnFormat& format, GenerationOptions options,
-              std::optional<std::string> system);
+  ChatSession(Context& context, const text::Tokenizer& tokenizer, const text::TurnFormat& format,
+              GenerationOptions options, std::optional<std::string> system);
 
-  // One turn. Throws Error(usage) before anything is fed when history + prompt + max_tokens + close tokens pass the
-  // context limit. `interrupt` ends the generation cleanly: the turn is closed all the same.
+  // One turn. Throws Error(usage) before anything is fed when history + prompt + max_tokens + close tokens
+  // pass the context limit. `interrupt` ends the generation cleanly: the turn is closed all the same.
   TurnResult turn(std::string_view user, const OnText& on_text, const std::atomic<bool>& interrupt);
 
   // Generates from given ids instead of a user turn (raw prompts); the turn is not closed.
-  TurnResult complete(const std::vector<std::int32_t>& prompt_ids, const OnText& on_text, const std::atomic<bool>& interrupt);
+  TurnResult complete(const std::vector<std::int32_t>& prompt_ids, const OnText& on_text,
+                      const std::atomic<bool>& interrupt);
 
   std::int64_t turns() const noexcept { return turns_; }
   void reset();

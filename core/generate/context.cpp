@@ -30,9 +30,13 @@ class FirstNonFinite : public model::ForwardObserver {
 Context::Context(model::Transformer& model, KvPolicy& kv, ContextOptions options)
     : model_(model), kv_(kv), options_(options), kv_weight_version_(model.weight_version()) {}
 
-at::Tensor Context::feed(std::span<const std::int32_t> ids) { return run(ids, Head::last, nullptr); }
+at::Tensor Context::feed(std::span<const std::int32_t> ids) {
+  return run(ids, Head::last, nullptr);
+}
 
-void Context::feed_all(std::span<const std::int32_t> ids, const Visit& visit) { run(ids, Head::all, &visit); }
+void Context::feed_all(std::span<const std::int32_t> ids, const Visit& visit) {
+  run(ids, Head::all, &visit);
+}
 
 void Context::append(std::span<const std::int32_t> ids) {
   if (!ids.empty()) run(ids, Head::none, nullptr);
@@ -43,9 +47,10 @@ at::Tensor Context::run(std::span<const std::int32_t> ids, Head head, const Visi
   const std::int64_t begin = length();
   const auto count = static_cast<std::int64_t>(ids.size());
   if (begin + count > options_.max_tokens) {
-    throw Error(ExitCode::usage, "[context] " + std::to_string(begin) + " tokens in the context + " + std::to_string(count) +
-                                     " new ones > limit of " + std::to_string(options_.max_tokens) +
-                                     "; shorten the prompt, start a new conversation or raise model.max_context");
+    throw Error(ExitCode::usage,
+                "[context] " + std::to_string(begin) + " tokens in the context + " + std::to_string(count) +
+                    " new ones > limit of " + std::to_string(options_.max_tokens) +
+                    "; shorten the prompt, start a new conversation or raise model.max_context");
   }
   const at::NoGradGuard no_grad;
   refresh_if_stale();
@@ -71,22 +76,29 @@ at::Tensor Context::run_new(std::int64_t begin, Head head, const Visit* visit) {
 }
 
 void Context::roll_back(std::int64_t length) noexcept {
-  // Best effort on a way out that already has its error: ledger and cache agree again, so the caller may go on.
+  // Best effort on a way out that already has its error: ledger and cache agree again, so the caller may go
+  // on.
   ledger_.resize(static_cast<std::size_t>(length));
   (void)kv_.abort();
   if (retains()) (void)(kv_.lengths().next_position > length ? kv_.truncate(length) : Status{});
 }
 
-at::Tensor Context::run_chunk(std::int64_t begin, std::int64_t end, Head head, const Visit* visit, std::int64_t visible_from) {
+at::Tensor Context::step(std::int64_t begin, std::int64_t end, model::ForwardObserver* observer) {
   KvReserve answer = KvReserve::ok;
-  model::check(kv_.prepare(end - begin, answer), kv_name, "prepare of " + std::to_string(end - begin) + " tokens");
+  model::check(kv_.prepare(end - begin, answer), kv_name,
+               "prepare of " + std::to_string(end - begin) + " tokens");
   if (answer != KvReserve::ok) {
     throw Error("[kv_cache] the policy cannot hold " + std::to_string(end) + " tokens" +
                 (answer == KvReserve::would_evict ? " without evicting" : "") + "; shorten the conversation");
   }
   const std::vector<std::int64_t> wide(ledger_.begin() + begin, ledger_.begin() + end);
   const at::Tensor ids = at::tensor(wide, at::kLong).to(model_.setup().device);
-  const at::Tensor hidden = model_.forward(ids, begin, kv_, Pass::eval);
+  return model_.forward(ids, begin, kv_, Pass::eval, observer);
+}
+
+at::Tensor Context::run_chunk(std::int64_t begin, std::int64_t end, Head head, const Visit* visit,
+                              std::int64_t visible_from) {
+  const at::Tensor hidden = step(begin, end, nullptr);
   at::Tensor logits;
   if (head == Head::last) {
     logits = model_.logits(hidden.narrow(0, hidden.size(0) - 1, 1), Pass::eval).squeeze(0);
@@ -114,21 +126,19 @@ void Context::name_first_non_finite() {
   FirstNonFinite finder;
   for (std::int64_t at = 0; at < length() && finder.where.empty();) {
     const std::int64_t end = retains() ? std::min(length(), at + options_.prefill_chunk) : length();
-    KvReserve answer = KvReserve::ok;
-    model::check(kv_.prepare(end - at, answer), kv_name, "prepare");
-    const std::vector<std::int64_t> wide(ledger_.begin() + at, ledger_.begin() + end);
-    const at::Tensor ids = at::tensor(wide, at::kLong).to(model_.setup().device);
-    const at::Tensor hidden = model_.forward(ids, at, kv_, Pass::eval, &finder);
+    const at::Tensor hidden = step(at, end, &finder);
     if (finder.where.empty()) {
       finder.seen(model_.config().num_hidden_layers, "lm_head", model_.logits(hidden, Pass::eval));
     }
     model::check(kv_.commit(end - at), kv_name, "commit");
     at = end;
   }
-  throw Error(ExitCode::numerics,
-              "[numerics] non-finite logits; the first non-finite value is in " +
-                  (finder.where.empty() ? std::string("no tensor of a repeated pass (a race or faulty memory?)") : finder.where) +
-                  "; the weights or their scales are damaged, or the dtype overflows (try model.dtype: float32)");
+  throw Error(
+      ExitCode::numerics,
+      "[numerics] non-finite logits; the first non-finite value is in " +
+          (finder.where.empty() ? std::string("no tensor of a repeated pass (a race or faulty memory?)")
+                                : finder.where) +
+          "; the weights or their scales are damaged, or the dtype overflows (try model.dtype: float32)");
 }
 
 void Context::refresh_if_stale() {
@@ -154,12 +164,13 @@ void Context::truncate(std::int64_t length) {
 void Context::assert_lengths() const {
   if (!retains()) return;
   const KvLengths lengths = kv_.lengths();
-  // Within a chunked prefill the cache is behind the ledger; it must never be ahead, and both agree at the end.
+  // Within a chunked prefill the cache is behind the ledger; it must never be ahead, and both agree at the
+  // end.
   const bool lossless = (kv_.capabilities() & kv_lossless) != 0;
   if (lengths.next_position > length() || (lossless && lengths.resident != lengths.next_position)) {
-    throw Error("[kv_cache] the cache holds " + std::to_string(lengths.resident) + " tokens and continues at position " +
-                std::to_string(lengths.next_position) + ", the ledger has " + std::to_string(length()) +
-                "; the policy broke its contract");
+    throw Error("[kv_cache] the cache holds " + std::to_string(lengths.resident) +
+                " tokens and continues at position " + std::to_string(lengths.next_position) +
+                ", the ledger has " + std::to_string(length()) + "; the policy broke its contract");
   }
 }
 

@@ -1,7 +1,7 @@
-// One conversation's context: the ledger of token ids, which is the truth, and the KV cache that must agree with it. feed()
-// is the only way tokens enter; after every commit next_position == ledger length is asserted, and for a lossless policy
-// resident == ledger length. A change of the weights (Transformer::weight_version) makes the cache stale: it is rebuilt from
-// the ledger before the next token.
+// One conversation's context: the ledger of token ids, which is the truth, and the KV cache that must agree
+// with it. feed() is the only way tokens enter; after every commit next_position == ledger length is
+// asserted, and for a lossless policy resident == ledger length. A change of the weights
+// (Transformer::weight_version) makes the cache stale: it is rebuilt from the ledger before the next token.
 #pragma once
 
 #include "model/transformer.h"
@@ -29,12 +29,14 @@ class Context {
   Context(model::Transformer& model, KvPolicy& kv, ContextOptions options);
 
   // Appends ids to the ledger and runs them through the model; fp32 logits [vocab] of the last one.
-  // Throws Error(usage) when the limit would be passed, Error(numerics) naming the first layer and tensor when a logit is
-  // not finite, and what a plugin reports; ledger and cache are then as before the call.
+  // Throws Error(usage) when the limit would be passed, Error(numerics) naming the first layer and tensor
+  // when a logit is not finite, and what a plugin reports; ledger and cache are then as before the call.
   at::Tensor feed(std::span<const std::int32_t> ids);
 
-  // As feed(), but hands over the logits of every position: visit(first position of the chunk, fp32 [t, vocab]).
-  void feed_all(std::span<const std::int32_t> ids, const std::function<void(std::int64_t, const at::Tensor&)>& visit);
+  // As feed(), but hands over the logits of every position: visit(first position of the chunk, fp32 [t,
+  // vocab]).
+  void feed_all(std::span<const std::int32_t> ids,
+                const std::function<void(std::int64_t, const at::Tensor&)>& visit);
 
   // As feed() without the head: for tokens whose successor is not wanted (the end of a turn).
   void append(std::span<const std::int32_t> ids);
@@ -58,7 +60,10 @@ class Context {
   at::Tensor run(std::span<const std::int32_t> ids, Head head, const Visit* visit);
   at::Tensor run_new(std::int64_t begin, Head head, const Visit* visit);
   void roll_back(std::int64_t length) noexcept;
-  at::Tensor run_chunk(std::int64_t begin, std::int64_t end, Head head, const Visit* visit, std::int64_t visible_from);
+  // Prepares [begin, end) of the ledger and runs it through the model; nothing is committed.
+  at::Tensor step(std::int64_t begin, std::int64_t end, model::ForwardObserver* observer);
+  at::Tensor run_chunk(std::int64_t begin, std::int64_t end, Head head, const Visit* visit,
+                       std::int64_t visible_from);
   void refresh_if_stale();
   void assert_lengths() const;
   void require_finite(const at::Tensor& logits);

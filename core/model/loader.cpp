@@ -14,18 +14,25 @@ namespace {
 
 at::ScalarType scalar_type(const io::TensorView& tensor) {
   switch (tensor.dtype) {
-    case io::DType::f32: return at::kFloat;
-    case io::DType::bf16: return at::kBFloat16;
-    case io::DType::f16: return at::kHalf;
-    case io::DType::f64: return at::kDouble;
-    default: break;
+    case io::DType::f32:
+      return at::kFloat;
+    case io::DType::bf16:
+      return at::kBFloat16;
+    case io::DType::f16:
+      return at::kHalf;
+    case io::DType::f64:
+      return at::kDouble;
+    default:
+      break;
   }
   throw Error("[weights] tensor '" + tensor.name + "' is stored as " + io::dtype_name(tensor.dtype) +
               "; weights must be F32, BF16, F16 or F64");
 }
 
 Role role_of(TensorRole role) {
-  return role == TensorRole::embedding ? Role::embedding : role == TensorRole::norm ? Role::norm : Role::linear;
+  return role == TensorRole::embedding ? Role::embedding
+         : role == TensorRole::norm    ? Role::norm
+                                       : Role::linear;
 }
 
 Format dense_format(at::ScalarType dtype) {
@@ -36,7 +43,8 @@ Format dense_format(at::ScalarType dtype) {
 at::Tensor materialise(const io::TensorView& tensor, const LinearSetup& setup) {
   // from_blob wants a mutable pointer; the mapping is read-only and copy_ only reads.
   auto* bytes = const_cast<std::byte*>(tensor.bytes.data());
-  const at::Tensor stored = at::from_blob(bytes, tensor.shape, at::TensorOptions().dtype(scalar_type(tensor)));
+  const at::Tensor stored =
+      at::from_blob(bytes, tensor.shape, at::TensorOptions().dtype(scalar_type(tensor)));
   at::Tensor own = at::empty(tensor.shape, at::TensorOptions().dtype(setup.dtype).device(setup.device));
   own.copy_(stored);
   return own;
@@ -45,7 +53,8 @@ at::Tensor materialise(const io::TensorView& tensor, const LinearSetup& setup) {
 }  // namespace
 
 LoadedWeights load_weights(const io::WeightFiles& files, const ModelConfig& config, const LinearSetup& setup,
-                           LinearBackend& backend, const std::string& backend_id, const LoadProgress& progress) {
+                           LinearBackend& backend, const std::string& backend_id,
+                           const LoadProgress& progress) {
   check_names(files, config);
   std::unordered_map<std::string, ExpectedTensor> expected;
   for (ExpectedTensor& tensor : expected_tensors(config)) expected.emplace(tensor.name, std::move(tensor));

@@ -1,6 +1,7 @@
-// Weights from a model directory into Parameters, prepared by the linear backend one by one: a tensor is copied out of the
-// mapped file (cast to the run's dtype), its file pages are given back, and the backend may pack it at once. The peak while
-// loading is therefore what the model needs at the end plus one tensor, never a second copy of the weights.
+// Weights from a model directory into Parameters, prepared by the linear backend one by one: a tensor is
+// copied out of the mapped file (cast to the run's dtype), its file pages are given back, and the backend may
+// pack it at once. The peak while loading is therefore what the model needs at the end plus one tensor, never
+// a second copy of the weights.
 #pragma once
 
 #include "io/weight_files.h"
@@ -18,16 +19,17 @@
 namespace tetrad::model {
 
 struct LoadedWeights {
-  std::deque<Parameter> parameters;                   // stable addresses: backends keep references
+  std::deque<Parameter> parameters;                    // stable addresses: backends keep references
   std::unordered_map<std::string, WeightId> prepared;  // every matrix, by name
 };
 
 // Progress: bytes of the files done, and in all.
 using LoadProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
-// Checks names and shapes first (all complaints in one Error), then loads. `backend` is configured with `setup`.
-// Throws Error naming file and tensor; a non-finite weight is refused by the backend that packs it.
+// Checks names and shapes first (all complaints in one Error), then loads. `backend` is configured with
+// `setup`. Throws Error naming file and tensor; a non-finite weight is refused by the backend that packs it.
 LoadedWeights load_weights(const io::WeightFiles& files, const ModelConfig& config, const LinearSetup& setup,
-                           LinearBackend& backend, const std::string& backend_id, const LoadProgress& progress);
+                           LinearBackend& backend, const std::string& backend_id,
+                           const LoadProgress& progress);
 
 }  // namespace tetrad::model

@@ -24,8 +24,8 @@ ops::RopeTable make_rope(const ModelConfig& config, at::Device device) {
 
 }  // namespace
 
-Transformer::Transformer(ModelConfig config, LoadedWeights weights, LinearBackend& backend, std::string backend_id,
-                         LinearSetup setup)
+Transformer::Transformer(ModelConfig config, LoadedWeights weights, LinearBackend& backend,
+                         std::string backend_id, LinearSetup setup)
     : config_(std::move(config)),
       weights_(std::move(weights)),
       backend_(backend),
@@ -62,13 +62,17 @@ const Parameter& Transformer::find(const std::string& name) const {
   throw Error("[model] parameter '" + name + "' was not loaded");
 }
 
-Transformer::Matrix Transformer::matrix(const std::string& name) const { return {weights_.prepared.at(name), &find(name)}; }
+Transformer::Matrix Transformer::matrix(const std::string& name) const {
+  return {weights_.prepared.at(name), &find(name)};
+}
 
-std::vector<at::Tensor> Transformer::products(std::initializer_list<Matrix> matrices, const at::Tensor& x, Pass pass) {
+std::vector<at::Tensor> Transformer::products(std::initializer_list<Matrix> matrices, const at::Tensor& x,
+                                              Pass pass) {
   std::vector<WeightId> ids;
   for (const Matrix& matrix : matrices) ids.push_back(matrix.id);
   std::vector<at::Tensor> results;
-  check(backend_.forward(ids, x, pass, results), backend_id_, "forward of " + matrices.begin()->parameter->name);
+  check(backend_.forward(ids, x, pass, results), backend_id_,
+        "forward of " + matrices.begin()->parameter->name);
   return results;
 }
 
@@ -76,8 +80,8 @@ at::Tensor Transformer::product(const Matrix& matrix, const at::Tensor& x, Pass 
   return std::move(products({matrix}, x, pass).front());
 }
 
-at::Tensor Transformer::attention(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                  KvPolicy& kv) {
+at::Tensor Transformer::attention(std::int64_t layer, const at::Tensor& q, const at::Tensor& k,
+                                  const at::Tensor& v, KvPolicy& kv) {
   check(kv.write(layer, k, v), "kv_cache", "write of layer " + std::to_string(layer));
   const double scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
   if ((kv.capabilities() & kv_native_attend) != 0) {
@@ -90,8 +94,8 @@ at::Tensor Transformer::attention(std::int64_t layer, const at::Tensor& q, const
   return ops::causal_attention(q, keys, values, scale);
 }
 
-at::Tensor Transformer::run_block(std::int64_t layer, at::Tensor x, std::int64_t begin, KvPolicy& kv, Pass pass,
-                                  ForwardObserver* observer) {
+at::Tensor Transformer::run_block(std::int64_t layer, at::Tensor x, std::int64_t begin, KvPolicy& kv,
+                                  Pass pass, ForwardObserver* observer) {
   const Block& block = blocks_[static_cast<std::size_t>(layer)];
   const std::int64_t tokens = x.size(0);
   const at::Tensor normed = ops::rms_norm(x, block.input_norm->dense, config_.rms_norm_eps);
@@ -133,7 +137,8 @@ at::Tensor Transformer::run_block(std::int64_t layer, at::Tensor x, std::int64_t
   return x;
 }
 
-at::Tensor Transformer::forward(const at::Tensor& ids, std::int64_t begin, KvPolicy& kv, Pass pass, ForwardObserver* observer) {
+at::Tensor Transformer::forward(const at::Tensor& ids, std::int64_t begin, KvPolicy& kv, Pass pass,
+                                ForwardObserver* observer) {
   at::Tensor x;
   check(backend_.gather(embedding_.id, ids, x), backend_id_, "gather of " + embedding_.parameter->name);
   show(observer, -1, "embed_tokens", x);
@@ -145,7 +150,9 @@ at::Tensor Transformer::forward(const at::Tensor& ids, std::int64_t begin, KvPol
   return x;
 }
 
-at::Tensor Transformer::logits(const at::Tensor& hidden, Pass pass) { return product(head_, hidden, pass).to(at::kFloat); }
+at::Tensor Transformer::logits(const at::Tensor& hidden, Pass pass) {
+  return product(head_, hidden, pass).to(at::kFloat);
+}
 
 std::uint64_t Transformer::weight_version() const noexcept {
   std::uint64_t sum = 0;

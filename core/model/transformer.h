@@ -1,9 +1,9 @@
-// The Qwen3/Llama decoder graph, one for both paths: embedding -> blocks -> final norm -> head. Every matrix product goes
-// through the LinearBackend, keys and values through the KvPolicy; the rest is core/ops. Which path runs, and whether the
-// weights are packed, is the backend's business alone.
+// The Qwen3/Llama decoder graph, one for both paths: embedding -> blocks -> final norm -> head. Every matrix
+// product goes through the LinearBackend, keys and values through the KvPolicy; the rest is core/ops. Which
+// path runs, and whether the weights are packed, is the backend's business alone.
 //
-// Block: rms_norm -> q, k, v -> (Qwen3: per-head rms_norm of q and k) -> RoPE -> attention -> o -> residual -> rms_norm ->
-// silu(gate) * up -> down -> residual.
+// Block: rms_norm -> q, k, v -> (Qwen3: per-head rms_norm of q and k) -> RoPE -> attention -> o -> residual
+// -> rms_norm -> silu(gate) * up -> down -> residual.
 #pragma once
 
 #include "model/config.h"
@@ -23,24 +23,28 @@
 
 namespace tetrad::model {
 
-// Sees every intermediate tensor of a forward pass, in order. For naming the first non-finite tensor and for parity.
+// Sees every intermediate tensor of a forward pass, in order. For naming the first non-finite tensor and for
+// parity.
 class ForwardObserver {
  public:
   virtual ~ForwardObserver() = default;
-  // layer: 0-based block, -1 before the first, `layers` after the last. tensor: e.g. "q_proj", "attention", "residual".
+  // layer: 0-based block, -1 before the first, `layers` after the last. tensor: e.g. "q_proj", "attention",
+  // "residual".
   virtual void seen(std::int64_t layer, std::string_view tensor, const at::Tensor& value) = 0;
 };
 
 class Transformer {
  public:
-  // Takes weights as load_weights() gives them, for the same config, backend and setup. The backend must outlive the
-  // transformer.
-  Transformer(ModelConfig config, LoadedWeights weights, LinearBackend& backend, std::string backend_id, LinearSetup setup);
+  // Takes weights as load_weights() gives them, for the same config, backend and setup. The backend must
+  // outlive the transformer.
+  Transformer(ModelConfig config, LoadedWeights weights, LinearBackend& backend, std::string backend_id,
+              LinearSetup setup);
 
-  // Final hidden states, normalised, of `ids` (int64 [T], on the device) as the tokens that follow what `kv` holds, at
-  // positions [begin, begin + T). kv must have been prepared for T tokens; nothing is committed here.
-  // Returns [T, hidden]. Throws Error naming plugin and parameter when a plugin fails.
-  at::Tensor forward(const at::Tensor& ids, std::int64_t begin, KvPolicy& kv, Pass pass, ForwardObserver* observer = nullptr);
+  // Final hidden states, normalised, of `ids` (int64 [T], on the device) as the tokens that follow what `kv`
+  // holds, at positions [begin, begin + T). kv must have been prepared for T tokens; nothing is committed
+  // here. Returns [T, hidden]. Throws Error naming plugin and parameter when a plugin fails.
+  at::Tensor forward(const at::Tensor& ids, std::int64_t begin, KvPolicy& kv, Pass pass,
+                     ForwardObserver* observer = nullptr);
 
   // hidden [T, hidden] -> logits fp32 [T, vocab].
   at::Tensor logits(const at::Tensor& hidden, Pass pass);
@@ -50,7 +54,8 @@ class Transformer {
   const std::deque<Parameter>& parameters() const noexcept { return weights_.parameters; }
   LinearBackend& backend() noexcept { return backend_; }
   const std::string& backend_id() const noexcept { return backend_id_; }
-  // Sum of the parameters' versions: changes with every write to any weight, so that KV made before is known to be stale.
+  // Sum of the parameters' versions: changes with every write to any weight, so that KV made before is known
+  // to be stale.
   std::uint64_t weight_version() const noexcept;
 
  private:
@@ -67,7 +72,8 @@ class Transformer {
   Matrix matrix(const std::string& name) const;
   std::vector<at::Tensor> products(std::initializer_list<Matrix> matrices, const at::Tensor& x, Pass pass);
   at::Tensor product(const Matrix& matrix, const at::Tensor& x, Pass pass);
-  at::Tensor attention(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, KvPolicy& kv);
+  at::Tensor attention(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                       KvPolicy& kv);
   at::Tensor run_block(std::int64_t layer, at::Tensor x, std::int64_t begin, KvPolicy& kv, Pass pass,
                        ForwardObserver* observer);
 

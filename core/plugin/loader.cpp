@@ -20,6 +20,7 @@
 #include <boost/dll/shared_library.hpp>
 
 #include "plugin/registry.h"
+#include "plugin/status_exit_code.h"
 
 namespace tetrad::plugin {
 
@@ -252,33 +253,33 @@ Plugin& load_for_device(const fs::path& file, bool cuda) {
 }
 
 void check(const Status& status, const Plugin& plugin, const char* function) {
-  const auto fail = [&](ExitCode code, const char* what) {
-    throw Error(code, fmt::format("[plugin] plugin '{}' (file {}): {}: {}{}", plugin.id(),
-                                  plugin.file().string(), function, what, status.message));
+  const auto fail = [&](const char* what) {
+    throw Error(exit_code(status.code), fmt::format("[plugin] plugin '{}' (file {}): {}: {}{}", plugin.id(),
+                                                    plugin.file().string(), function, what, status.message));
   };
   switch (status.code) {
     case StatusCode::ok:
       return;
     case StatusCode::invalid_option:
-      fail(ExitCode::usage, "invalid option: ");
+      fail("invalid option: ");
       break;
     case StatusCode::unsupported:
-      fail(ExitCode::plugin_refused, "unsupported: ");
+      fail("unsupported: ");
       break;
     case StatusCode::out_of_memory:
-      fail(ExitCode::runtime, "out of memory: ");
+      fail("out of memory: ");
       break;
     case StatusCode::device_error:
-      fail(ExitCode::runtime, "device error: ");
+      fail("device error: ");
       break;
     case StatusCode::numerics:
-      fail(ExitCode::numerics, "numerics: ");
+      fail("numerics: ");
       break;
     case StatusCode::internal:
-      fail(ExitCode::runtime, "");
+      fail("");
       break;
   }
-  fail(ExitCode::runtime, "unknown status code: ");
+  fail("unknown status code: ");
 }
 
 namespace detail {

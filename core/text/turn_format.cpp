@@ -9,7 +9,8 @@ namespace tetrad::text {
 namespace {
 
 // Texts that no template has in it. The spaces show whether a template trims.
-constexpr std::string_view user_1 = "tetradmarkerone", answer_1 = "tetradmarkertwo", user_2 = "tetradmarkerthree";
+constexpr std::string_view user_1 = "tetradmarkerone", answer_1 = "tetradmarkertwo",
+                           user_2 = "tetradmarkerthree";
 constexpr std::string_view white_space = " \t\r\n";
 
 std::string_view trim(std::string_view text) {
@@ -35,14 +36,18 @@ void TurnFormat::take_apart() {
 
   const std::string history = opened + std::string(answer_1);
   if (whole.compare(0, history.size(), history) != 0) {
-    throw Error(where + "the template rewrites earlier turns when a new one is added, so a turn cannot be fed on top of the "
-                        "history; use the model's plain chat template");
+    throw Error(
+        where +
+        "the template rewrites earlier turns when a new one is added, so a turn cannot be fed on top of the "
+        "history; use the model's plain chat template");
   }
-  const std::string rest = whole.substr(history.size());  // close, opening of the next turn, user, generation prompt
+  const std::string rest =
+      whole.substr(history.size());  // close, opening of the next turn, user, generation prompt
   trims_user_ = rest.find(spaced) == std::string::npos;
   const std::string_view shown = trims_user_ ? user_2 : std::string_view(spaced);
   const std::size_t user = rest.find(shown);
-  if (user == std::string::npos) throw Error(where + "the template does not show the user's second message as it is");
+  if (user == std::string::npos)
+    throw Error(where + "the template does not show the user's second message as it is");
   after_user_ = rest.substr(user + shown.size());
 
   const std::string between = rest.substr(0, user);

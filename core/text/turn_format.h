@@ -1,9 +1,10 @@
-// What a turn adds to a conversation, as tokens: the host feeds only a turn's own new tokens and never renders the history
-// again. The pieces are derived from the chat template by rendering marker texts and taking the result apart; a template
-// whose history does not begin with what was fed before (it rewrites earlier turns) is refused when it is loaded.
+// What a turn adds to a conversation, as tokens: the host feeds only a turn's own new tokens and never
+// renders the history again. The pieces are derived from the chat template by rendering marker texts and
+// taking the result apart; a template whose history does not begin with what was fed before (it rewrites
+// earlier turns) is refused when it is loaded.
 //
-// first turn: template([system], user) with the generation prompt. next turn: what the template puts around a later user
-// message. close: what ends an answer, up to the next special token; "<|im_end|>\n" in ChatML.
+// first turn: template([system], user) with the generation prompt. next turn: what the template puts around a
+// later user message. close: what ends an answer, up to the next special token; "<|im_end|>\n" in ChatML.
 #pragma once
 
 #include "text/chat_template.h"

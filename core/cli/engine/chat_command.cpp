@@ -25,11 +25,6 @@ std::optional<std::string> read_line() {
   return line;
 }
 
-void print(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
-}
-
 class Chat {
  public:
   explicit Chat(Control& control) : session_(control, memory_), chat_(session_.new_chat()) {}
@@ -63,7 +58,8 @@ class Chat {
       try {
         if (const int code = one_turn(*line); code != 0) return code;
       } catch (const Error& error) {
-        // A prompt that does not fit or is not text costs its turn, not the conversation, when a person can type another.
+        // A prompt that does not fit or is not text costs its turn, not the conversation, when a person can
+        // type another.
         if (!terminal || error.code() != ExitCode::usage) throw;
         std::fprintf(stderr, "error: %s\n", error.what());
       }
@@ -71,10 +67,7 @@ class Chat {
   }
 
   int one_turn(const std::string& prompt) {
-    if (const auto bad = text::validate_utf8(prompt)) {
-      throw Error(ExitCode::usage, "[text] the prompt is not valid UTF-8 at byte " + std::to_string(*bad) +
-                                       "; convert it, e.g. iconv -f BIG5 -t UTF-8");
-    }
+    text::require_utf8(prompt, "the prompt");
     std::atomic<bool>& interrupt = session_.control().interrupt();
     interrupt.store(false);
     const auto on_text = [this](std::string_view piece) {
@@ -84,16 +77,14 @@ class Chat {
     const generate::TurnResult result = chat_.turn(prompt, on_text, interrupt);
     print("\n");
     if (result.withheld_bytes > 0) {
-      std::fprintf(stderr, "[text] the last character was cut in half by the end of the output; %zu bytes withheld\n",
+      std::fprintf(stderr,
+                   "[text] the last character was cut in half by the end of the output; %zu bytes withheld\n",
                    result.withheld_bytes);
     }
     std::fprintf(stderr, "%s\n", kvc_line(chat_.turns(), result, session_.context()).c_str());
     turns_.push_back(turn_record(result, session_.context()));
     session_.control().phase("turn", memory_.sample());
-    if (!result.collapse) return 0;
-    std::fprintf(stderr, "%s: [collapse] the model repeats %s\n",
-                 result.stop_reason == generate::StopReason::collapse ? "error" : "warning", result.collapse->c_str());
-    return result.stop_reason == generate::StopReason::collapse ? static_cast<int>(ExitCode::numerics) : 0;
+    return report_collapse(result);
   }
 
   MemoryWatch memory_;
@@ -105,6 +96,8 @@ class Chat {
 
 }  // namespace
 
-int run_chat(Control& control) { return Chat(control).run(); }
+int run_chat(Control& control) {
+  return Chat(control).run();
+}
 
 }  // namespace tetrad::cli

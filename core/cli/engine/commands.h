@@ -1,5 +1,5 @@
-// The engine's commands. Each takes what it needs from the run message, writes its result to stdout and everything else to
-// stderr, and returns the exit code; failures are thrown as Error.
+// The engine's commands. Each takes what it needs from the run message, writes its result to stdout and
+// everything else to stderr, and returns the exit code; failures are thrown as Error.
 #pragma once
 
 #include "cli/engine/control.h"

@@ -29,8 +29,8 @@ void Control::listen() {
       if (std::holds_alternative<StopMessage>(parse_message(*message))) interrupt_.store(true);
     }
   } catch (const std::exception&) {
-    // A broken channel means that host is gone or lies; the death signal ends the engine in the first case, and in the
-    // second nothing that still arrives may be trusted.
+    // A broken channel means that host is gone or lies; the death signal ends the engine in the first case,
+    // and in the second nothing that still arrives may be trusted.
   }
 }
 
@@ -39,6 +39,8 @@ void Control::phase(const std::string& name, std::optional<std::uint64_t> bytes_
   channel_.send(to_json(PhaseMessage{name, bytes_now, bytes_forecast, std::move(details)}));
 }
 
-void Control::status(int exit_code, const std::string& message) { channel_.send(to_json(StatusMessage{exit_code, message})); }
+void Control::status(int exit_code, const std::string& message) {
+  channel_.send(to_json(StatusMessage{exit_code, message}));
+}
 
 }  // namespace tetrad::cli

@@ -1,5 +1,5 @@
-// The engine's end of the control channel to `host`: takes the run message, listens for stop requests on a thread of its own,
-// and sends phases and the final status.
+// The engine's end of the control channel to `host`: takes the run message, listens for stop requests on a
+// thread of its own, and sends phases and the final status.
 #pragma once
 
 #include "cli/protocol/channel.h"
@@ -25,7 +25,8 @@ class Control {
   std::atomic<bool>& interrupt() noexcept { return interrupt_; }
 
   void phase(const std::string& name, std::optional<std::uint64_t> bytes_now = {},
-             std::optional<std::uint64_t> bytes_forecast = {}, nlohmann::json details = nlohmann::json::object());
+             std::optional<std::uint64_t> bytes_forecast = {},
+             nlohmann::json details = nlohmann::json::object());
   void status(int exit_code, const std::string& message);
 
  private:

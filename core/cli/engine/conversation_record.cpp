@@ -3,21 +3,39 @@
 #include "io/atomic_file.h"
 
 #include <fmt/format.h>
+#include <tetrad/base/error.h>
 
+#include <cstdio>
 #include <filesystem>
 
 namespace tetrad::cli {
 namespace {
 
-double rate(double count, double seconds) { return seconds > 0 ? count / seconds : 0.0; }
+double rate(double count, double seconds) {
+  return seconds > 0 ? count / seconds : 0.0;
+}
 
 }  // namespace
 
-std::string kvc_line(std::int64_t turn, const generate::TurnResult& result, const generate::Context& context) {
+std::string kvc_line(std::int64_t turn, const generate::TurnResult& result,
+                     const generate::Context& context) {
   const std::int64_t seq_len = context.kv_lengths().resident;
-  return fmt::format("[kvc] turn={} seqLen={} contextTokens={} prefill={} tok {:.1f} ms decode={:.1f} tok/s", turn, seq_len,
-                     context.length(), result.prompt_ids.size(), result.prefill_seconds * 1e3,
+  return fmt::format("[kvc] turn={} seqLen={} contextTokens={} prefill={} tok {:.1f} ms decode={:.1f} tok/s",
+                     turn, seq_len, context.length(), result.prompt_ids.size(), result.prefill_seconds * 1e3,
                      rate(static_cast<double>(result.decoded_tokens), result.decode_seconds));
+}
+
+int report_collapse(const generate::TurnResult& result) {
+  if (!result.collapse) return 0;
+  const bool stopped = result.stop_reason == generate::StopReason::collapse;
+  std::fprintf(stderr, "%s: [collapse] the model repeats %s\n", stopped ? "error" : "warning",
+               result.collapse->c_str());
+  return stopped ? static_cast<int>(ExitCode::numerics) : 0;
+}
+
+void print(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
 }
 
 nlohmann::json turn_record(const generate::TurnResult& result, const generate::Context& context) {

@@ -8,11 +8,19 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace tetrad::cli {
 
 // "[kvc] turn=2 seqLen=47 contextTokens=47 prefill=10 tok 52.1 ms decode=31.0 tok/s"
 std::string kvc_line(std::int64_t turn, const generate::TurnResult& result, const generate::Context& context);
+
+// Says on stderr what repeats, when something does. Returns the exit code that the turn asks for: numerics
+// when the config stops on a collapse, 0 otherwise.
+int report_collapse(const generate::TurnResult& result);
+
+// Writes text to stdout at once: a stream is read as it comes.
+void print(std::string_view text);
 
 // The turn as JSON: ids, text, stop reason, timing.
 nlohmann::json turn_record(const generate::TurnResult& result, const generate::Context& context);

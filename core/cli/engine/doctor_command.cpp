@@ -1,13 +1,14 @@
-// `doctor`, the engine's part: what only a process with libtorch in it can tell. The answer goes to host as a phase.
+// `doctor`, the engine's part: what only a process with libtorch in it can tell. The answer goes to host as a
+// phase.
 #include "cli/engine/commands.h"
 #include "device/choose.h"
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
-#include <torch/version.h>
 #include <link.h>
 #include <tetrad/base/error.h>
+#include <torch/version.h>
 
 #include <nlohmann/json.hpp>
 

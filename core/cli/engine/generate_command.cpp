@@ -4,8 +4,6 @@
 #include "cli/engine/process_clock.h"
 #include "cli/engine/session.h"
 
-#include <tetrad/base/error.h>
-
 #include <cstdio>
 #include <string>
 
@@ -22,13 +20,12 @@ int run_generate(Control& control) {
   double first_token = 0.0;
   const auto on_text = [&](std::string_view piece) {
     if (first_token == 0.0) first_token = seconds_since_host_start();
-    if (json) return;
-    std::fwrite(piece.data(), 1, piece.size(), stdout);
-    std::fflush(stdout);
+    if (!json) print(piece);
   };
   std::atomic<bool>& interrupt = control.interrupt();
   const generate::TurnResult result =
-      raw ? chat.complete(session.prompt_ids(prompt, true), on_text, interrupt) : chat.turn(prompt, on_text, interrupt);
+      raw ? chat.complete(session.prompt_ids(prompt, true), on_text, interrupt)
+          : chat.turn(prompt, on_text, interrupt);
 
   const nlohmann::json turn = turn_record(result, session.context());
   nlohmann::json record = {
@@ -55,10 +52,7 @@ int run_generate(Control& control) {
     std::fprintf(stderr, "%s\n", kvc_line(1, result, session.context()).c_str());
   }
   write_record(session, {{"result", record}});
-  if (!result.collapse) return 0;
-  std::fprintf(stderr, "%s: [collapse] the model repeats %s\n",
-               result.stop_reason == generate::StopReason::collapse ? "error" : "warning", result.collapse->c_str());
-  return result.stop_reason == generate::StopReason::collapse ? static_cast<int>(ExitCode::numerics) : 0;
+  return report_collapse(result);
 }
 
 }  // namespace tetrad::cli

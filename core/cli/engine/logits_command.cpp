@@ -1,25 +1,18 @@
 // `logits`: the logits of every position of a prompt, as a safetensors file any engine can be compared with:
 // input_ids int64 [T], logits float32 [T, V].
 #include "cli/engine/commands.h"
+#include "cli/engine/input_file.h"
 #include "cli/engine/session.h"
 #include "io/safetensors_writer.h"
 
 #include <tetrad/base/error.h>
 
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <vector>
 
 namespace tetrad::cli {
 namespace {
-
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(ExitCode::usage, "[logits] cannot read --prompt-file '" + path + "'");
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
 
 std::vector<std::int32_t> input_ids(Session& session) {
   const nlohmann::json& args = session.run().args;
@@ -29,14 +22,16 @@ std::vector<std::int32_t> input_ids(Session& session) {
     for (const nlohmann::json& value : args.at("ids")) {
       const auto id = value.get<std::int64_t>();
       if (id < 0 || id >= vocab) {
-        throw Error(ExitCode::usage,
-                    "[logits] id " + std::to_string(id) + " is outside the vocabulary of " + std::to_string(vocab));
+        throw Error(ExitCode::usage, "[logits] id " + std::to_string(id) + " is outside the vocabulary of " +
+                                         std::to_string(vocab));
       }
       ids.push_back(static_cast<std::int32_t>(id));
     }
   } else {
     const std::string prompt =
-        args.contains("prompt_file") ? read_file(args.at("prompt_file").get<std::string>()) : args.at("prompt").get<std::string>();
+        args.contains("prompt_file")
+            ? read_input_file(args.at("prompt_file").get<std::string>(), "logits", "--prompt-file")
+            : args.at("prompt").get<std::string>();
     ids = session.prompt_ids(prompt, args.value("raw", false));
   }
   if (ids.empty()) throw Error(ExitCode::usage, "[logits] the prompt has no tokens");

@@ -45,8 +45,9 @@ int fail(tetrad::cli::Control* control) {
 
 int main() {
   const std::map<std::string, std::function<int(tetrad::cli::Control&)>> commands = {
-      {"chat", tetrad::cli::run_chat},     {"generate", tetrad::cli::run_generate}, {"logits", tetrad::cli::run_logits},
-      {"eval", tetrad::cli::run_eval},     {"doctor", tetrad::cli::run_doctor},     {"why", tetrad::cli::run_why},
+      {"chat", tetrad::cli::run_chat},     {"generate", tetrad::cli::run_generate},
+      {"logits", tetrad::cli::run_logits}, {"eval", tetrad::cli::run_eval},
+      {"doctor", tetrad::cli::run_doctor}, {"why", tetrad::cli::run_why},
   };
   std::unique_ptr<tetrad::cli::Control> control;
   try {

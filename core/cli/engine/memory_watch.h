@@ -1,5 +1,5 @@
-// Highest host memory (anonymous + shared pages) of this process while the object lives, sampled by a thread: the kernel's
-// own high-water mark counts file-backed pages too, and mapped weights would drown the figure.
+// Highest host memory (anonymous + shared pages) of this process while the object lives, sampled by a thread:
+// the kernel's own high-water mark counts file-backed pages too, and mapped weights would drown the figure.
 #pragma once
 
 #include <atomic>

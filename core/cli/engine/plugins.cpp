@@ -11,7 +11,8 @@ namespace {
   throw Error(ExitCode::usage, "[" + plugin.id() + "] option '" + key + "' " + why);
 }
 
-OptionValue convert(const plugin::Plugin& plugin, const std::string& key, const std::string& type, const nlohmann::json& value) {
+OptionValue convert(const plugin::Plugin& plugin, const std::string& key, const std::string& type,
+                    const nlohmann::json& value) {
   if (type == "bool" && value.is_boolean()) return value.get<bool>();
   if (type == "int" && value.is_number_integer()) return value.get<std::int64_t>();
   if (type == "number" && value.is_number()) return value.get<double>();
@@ -24,7 +25,8 @@ Options collect(const plugin::Plugin& plugin, ValueOf&& value_of) {
   std::vector<std::pair<std::string, OptionValue>> values;
   for (const nlohmann::json& option : plugin.metadata().options) {
     const auto key = option.at("key").get<std::string>();
-    values.emplace_back(key, convert(plugin, key, option.at("type").get<std::string>(), value_of(key, option)));
+    values.emplace_back(key,
+                        convert(plugin, key, option.at("type").get<std::string>(), value_of(key, option)));
   }
   return Options(std::move(values));
 }

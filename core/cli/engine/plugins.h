@@ -1,14 +1,15 @@
-// Opens the plugins that host chose for this run and makes their objects, with options in the order of each plugin's own
-// schema. host has validated the values; what is missing here is a bug between the two and refused, not defaulted.
+// Opens the plugins that host chose for this run and makes their objects, with options in the order of each
+// plugin's own schema. host has validated the values; what is missing here is a bug between the two and
+// refused, not defaulted.
 #pragma once
 
 #include "cli/protocol/messages.h"
 #include "plugin/loader.h"
 
-#include <nlohmann/json.hpp>
 #include <tetrad/base/options.h>
 #include <tetrad/torch/kv_policy.h>
 #include <tetrad/torch/linear.h>
+#include <nlohmann/json.hpp>
 
 #include <string>
 #include <utility>
@@ -52,7 +53,8 @@ class PluginObject {
   plugin::Handle<Interface> handle_;
 };
 
-// The run's plugin of Interface's kind, loaded for `cuda` or not, made with the options of its config section.
+// The run's plugin of Interface's kind, loaded for `cuda` or not, made with the options of its config
+// section.
 template <class Interface>
 PluginObject<Interface> open_plugin(const RunMessage& run, bool cuda) {
   const std::string kind = PluginKind<Interface>::name;

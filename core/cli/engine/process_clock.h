@@ -3,7 +3,8 @@
 
 namespace tetrad::cli {
 
-// From the parent's start time in /proc (resolution 10 ms). Measured from the first call when the kernel does not tell.
+// From the parent's start time in /proc (resolution 10 ms). Measured from the first call when the kernel does
+// not tell.
 double seconds_since_host_start();
 
 }  // namespace tetrad::cli

@@ -25,7 +25,9 @@ at::ScalarType parse_dtype(const std::string& name) {
   return at::kFloat;
 }
 
-Path parse_path(const std::string& name) { return name == "bridge" ? Path::bridge : Path::training; }
+Path parse_path(const std::string& name) {
+  return name == "bridge" ? Path::bridge : Path::training;
+}
 
 std::string eval_cache_state(const nlohmann::json& options, Path path) {
   if (!options.contains("eval_cache") || path == Path::bridge) return "none";
@@ -35,9 +37,10 @@ std::string eval_cache_state(const nlohmann::json& options, Path path) {
 }  // namespace
 
 std::string RunIdentity::first_line() const {
-  std::string line = fmt::format("[run] config={} path={} backend={} compute={} eval_cache={} kv={} weights={} device={} dtype={}",
-                                 config_file.empty() ? "(none)" : config_file, path, backend, compute, eval_cache, kv_policy,
-                                 weight_file, device, dtype);
+  std::string line = fmt::format(
+      "[run] config={} path={} backend={} compute={} eval_cache={} kv={} weights={} device={} dtype={}",
+      config_file.empty() ? "(none)" : config_file, path, backend, compute, eval_cache, kv_policy,
+      weight_file, device, dtype);
   if (!compute_reason.empty()) line += "\n[run] compute: " + compute_reason;
   if (!device_note.empty()) line += "\n[run] device: " + device_note;
   return line;
@@ -48,15 +51,16 @@ nlohmann::json RunIdentity::plugins() const {
 }
 
 nlohmann::json RunIdentity::to_json() const {
-  return {{"config_file", config_file}, {"config_hash", config_hash},   {"path", path},
-          {"plugins", plugins()},       {"compute", compute},           {"compute_reason", compute_reason},
-          {"eval_cache", eval_cache},   {"weight_file", weight_file},   {"weight_identity", weight_identity},
-          {"device", device},           {"device_note", device_note},   {"dtype", dtype}};
+  return {{"config_file", config_file}, {"config_hash", config_hash}, {"path", path},
+          {"plugins", plugins()},       {"compute", compute},         {"compute_reason", compute_reason},
+          {"eval_cache", eval_cache},   {"weight_file", weight_file}, {"weight_identity", weight_identity},
+          {"device", device},           {"device_note", device_note}, {"dtype", dtype}};
 }
 
 Session::Session(Control& control, MemoryWatch& memory)
     : control_(control), memory_(memory), directory_(config().at("model").at("path").get<std::string>()) {
-  if (const auto threads = config().at("run").at("threads").get<int>(); threads > 0) at::set_num_threads(threads);
+  if (const auto threads = config().at("run").at("threads").get<int>(); threads > 0)
+    at::set_num_threads(threads);
   identity_.config_file = run().config_file;
   identity_.config_hash = run().config_hash;
   load_text();
@@ -71,8 +75,10 @@ void Session::load_text() {
   stop_ids_ = model::GenerationConfig::load(directory_, model_config_).eos_token_ids;
   tokenizer_ = std::make_unique<text::Tokenizer>(text::Tokenizer::load(directory_));
   if (tokenizer_->vocab_size() > model_config_.vocab_size) {
-    throw Error(fmt::format("[model] {}: the tokenizer has {} entries, the model's embedding only {}; they do not belong together",
-                            directory_.string(), tokenizer_->vocab_size(), model_config_.vocab_size));
+    throw Error(
+        fmt::format("[model] {}: the tokenizer has {} entries, the model's embedding only {}; they do not "
+                    "belong together",
+                    directory_.string(), tokenizer_->vocab_size(), model_config_.vocab_size));
   }
 }
 
@@ -107,8 +113,9 @@ void Session::load_plugins() {
 
 void Session::load_weights() {
   const io::WeightFiles files = io::WeightFiles::open(directory_);
-  identity_.weight_file = files.shards().size() == 1 ? files.shards().front().path().string()
-                                                     : fmt::format("{} ({} shards)", files.path().string(), files.shards().size());
+  identity_.weight_file = files.shards().size() == 1
+                              ? files.shards().front().path().string()
+                              : fmt::format("{} ({} shards)", files.path().string(), files.shards().size());
   identity_.weight_identity = files.identity();
   std::fprintf(stderr, "%s\n", identity_.first_line().c_str());
   control_.phase("model_loading", memory_.sample(), files.tensor_bytes());
@@ -119,12 +126,13 @@ void Session::load_weights() {
     const int percent = total == 0 ? 100 : static_cast<int>(done * 100 / total);
     if (!terminal || percent == shown) return;
     shown = percent;
-    std::fprintf(stderr, "\r[load] %s of %s (%d %%)%s", io::format_gib(done).c_str(), io::format_gib(total).c_str(), percent,
-                 done == total ? "\n" : "");
+    std::fprintf(stderr, "\r[load] %s of %s (%d %%)%s", io::format_gib(done).c_str(),
+                 io::format_gib(total).c_str(), percent, done == total ? "\n" : "");
   };
-  model::LoadedWeights weights = model::load_weights(files, model_config_, setup_, *backend_, backend_.id(), progress);
-  transformer_ =
-      std::make_unique<model::Transformer>(model_config_, std::move(weights), *backend_, backend_.id(), setup_);
+  model::LoadedWeights weights =
+      model::load_weights(files, model_config_, setup_, *backend_, backend_.id(), progress);
+  transformer_ = std::make_unique<model::Transformer>(model_config_, std::move(weights), *backend_,
+                                                      backend_.id(), setup_);
   control_.phase("model_loaded", memory_.sample());
 
   const nlohmann::json& limit = config().at("model").at("max_context");
@@ -132,21 +140,28 @@ void Session::load_weights() {
   if (limit.is_number()) {
     max_tokens = limit.get<std::int64_t>();
     if (max_tokens > model_config_.max_position_embeddings) {
-      throw Error(ExitCode::usage, fmt::format("[model] model.max_context {} is beyond the {} positions that {} was made for",
-                                               max_tokens, model_config_.max_position_embeddings, directory_.string()));
+      throw Error(ExitCode::usage,
+                  fmt::format("[model] model.max_context {} is beyond the {} positions that {} was made for",
+                              max_tokens, model_config_.max_position_embeddings, directory_.string()));
     }
   }
-  const KvShape shape{model_config_.num_hidden_layers, model_config_.num_key_value_heads, model_config_.head_dim, setup_.dtype,
-                      setup_.device, max_tokens};
+  const KvShape shape{model_config_.num_hidden_layers,
+                      model_config_.num_key_value_heads,
+                      model_config_.head_dim,
+                      setup_.dtype,
+                      setup_.device,
+                      max_tokens};
   model::check(kv_->configure(shape), kv_.id(), "configure");
-  const generate::ContextOptions options{max_tokens, config().at("model").at("prefill_chunk").get<std::int64_t>(),
+  const generate::ContextOptions options{max_tokens,
+                                         config().at("model").at("prefill_chunk").get<std::int64_t>(),
                                          config().at("chat").at("check_logits").get<bool>()};
   context_ = std::make_unique<generate::Context>(*transformer_, *kv_, options);
 }
 
 const text::TurnFormat& Session::turn_format() {
   if (!turn_format_) {
-    turn_format_ = std::make_unique<text::TurnFormat>(text::TurnFormat::derive(text::ChatTemplate::load(directory_), *tokenizer_));
+    turn_format_ = std::make_unique<text::TurnFormat>(
+        text::TurnFormat::derive(text::ChatTemplate::load(directory_), *tokenizer_));
   }
   return *turn_format_;
 }
@@ -167,21 +182,20 @@ generate::GenerationOptions Session::generation_options() const {
   return options;
 }
 
-generate::ChatSession Session::new_chat() {
+std::optional<std::string> Session::system_prompt() const {
   const nlohmann::json& system = config().at("chat").at("system");
-  std::optional<std::string> text;
-  if (system.is_string()) text = system.get<std::string>();
-  return {*context_, *tokenizer_, turn_format(), generation_options(), std::move(text)};
+  if (!system.is_string()) return std::nullopt;
+  return system.get<std::string>();
+}
+
+generate::ChatSession Session::new_chat() {
+  return {*context_, *tokenizer_, turn_format(), generation_options(), system_prompt()};
 }
 
 std::vector<std::int32_t> Session::prompt_ids(const std::string& prompt, bool raw) {
-  if (const auto bad = text::validate_utf8(prompt)) {
-    throw Error(ExitCode::usage, fmt::format("[text] the prompt is not valid UTF-8 at byte {}; convert it, e.g. iconv -f BIG5 -t UTF-8", *bad));
-  }
+  text::require_utf8(prompt, "the prompt");
   if (raw) return tokenizer_->encode(prompt);
-  std::optional<std::string> system;
-  if (config().at("chat").at("system").is_string()) system = config().at("chat").at("system").get<std::string>();
-  return turn_format().first(system, prompt).ids;
+  return turn_format().first(system_prompt(), prompt).ids;
 }
 
 std::int64_t Session::device_peak_bytes() const {

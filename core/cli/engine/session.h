@@ -1,5 +1,5 @@
-// Everything that a run with a model needs, loaded in order and held together: device, plugins, tokenizer, template, weights,
-// KV cache, context. Says on stderr, as the first line of the run, which parts were taken.
+// Everything that a run with a model needs, loaded in order and held together: device, plugins, tokenizer,
+// template, weights, KV cache, context. Says on stderr, as the first line of the run, which parts were taken.
 #pragma once
 
 #include "cli/engine/control.h"
@@ -27,8 +27,8 @@ namespace tetrad::cli {
 
 // Model directory, dtype, device, path and plugins of a run, as the record and the first line name them.
 struct RunIdentity {
-  std::string config_file, config_hash, path, backend, backend_version, compute, compute_reason, kv_policy, kv_version, device,
-      device_note, dtype, weight_file, weight_identity;
+  std::string config_file, config_hash, path, backend, backend_version, compute, compute_reason, kv_policy,
+      kv_version, device, device_note, dtype, weight_file, weight_identity;
   std::string eval_cache;  // on | off | none (a backend without one)
 
   std::string first_line() const;
@@ -53,7 +53,8 @@ class Session {
   // Highest live bytes on the device so far; 0 on a CPU run.
   std::int64_t device_peak_bytes() const;
 
-  // The chat template's turns. Throws Error when the model has no template or one that cannot be used by turns.
+  // The chat template's turns. Throws Error when the model has no template or one that cannot be used by
+  // turns.
   const text::TurnFormat& turn_format();
 
   // The `chat` section as options; stop tokens are those of generation_config.json.
@@ -64,6 +65,7 @@ class Session {
   std::vector<std::int32_t> prompt_ids(const std::string& prompt, bool raw);
 
  private:
+  std::optional<std::string> system_prompt() const;
   void load_text();
   void load_plugins();
   void load_weights();

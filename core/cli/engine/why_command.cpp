@@ -1,8 +1,8 @@
-// `why`, the engine's part: opens the candidates that host could load and asks each what it would do here, so that static
-// claims and live answers can be compared.
+// `why`, the engine's part: opens the candidates that host could load and asks each what it would do here, so
+// that static claims and live answers can be compared.
 #include "cli/engine/commands.h"
-#include "device/choose.h"
 #include "cli/engine/plugins.h"
+#include "device/choose.h"
 
 #include <tetrad/base/error.h>
 #include <tetrad/torch/linear.h>
@@ -22,7 +22,9 @@ int run_why(Control& control) {
     if (ref.kind != "linear") continue;
     for (const Path path : {Path::training, Path::bridge}) {
       setup.path = path;
-      nlohmann::json answer = {{"id", ref.id}, {"path", path == Path::training ? "training" : "bridge"}, {"device", setup.device.str()}};
+      nlohmann::json answer = {{"id", ref.id},
+                               {"path", path == Path::training ? "training" : "bridge"},
+                               {"device", setup.device.str()}};
       try {
         plugin::Plugin& loaded = plugin::load_for_device(ref.file, setup.device.is_cuda());
         const PluginObject<LinearBackend> backend(loaded, default_options(loaded));

@@ -13,7 +13,8 @@ namespace {
 
 void check(cudaError_t error, const char* call) {
   if (error == cudaSuccess) return;
-  throw Error(std::string("[cuda] ") + call + ": " + cudaGetErrorName(error) + ", " + cudaGetErrorString(error));
+  throw Error(std::string("[cuda] ") + call + ": " + cudaGetErrorName(error) + ", " +
+              cudaGetErrorString(error));
 }
 
 class CudaRuntime final : public DeviceRuntime {
@@ -22,13 +23,13 @@ class CudaRuntime final : public DeviceRuntime {
     int count = 0;
     check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
     if (device < 0 || device >= count) {
-      throw Error(ExitCode::usage, "[cuda] there is no device " + std::to_string(device) + "; this machine has " +
-                                       std::to_string(count) + ", counted from 0");
+      throw Error(ExitCode::usage, "[cuda] there is no device " + std::to_string(device) +
+                                       "; this machine has " + std::to_string(count) + ", counted from 0");
     }
     cudaDeviceProp properties{};
     check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
-    return {properties.name, properties.major, properties.minor, static_cast<std::int64_t>(properties.totalGlobalMem),
-            properties.integrated != 0};
+    return {properties.name, properties.major, properties.minor,
+            static_cast<std::int64_t>(properties.totalGlobalMem), properties.integrated != 0};
   }
 
   DeviceMemory memory(int device) override {
@@ -38,7 +39,8 @@ class CudaRuntime final : public DeviceRuntime {
     const auto& reserved = stats.reserved_bytes[0];
     std::size_t free_bytes = 0, total = 0;
     check(cudaMemGetInfo(&free_bytes, &total), "cudaMemGetInfo");
-    return {live.current, live.peak, reserved.current, reserved.peak, static_cast<std::int64_t>(total - free_bytes)};
+    return {live.current, live.peak, reserved.current, reserved.peak,
+            static_cast<std::int64_t>(total - free_bytes)};
   }
 
   void reset_peak(int device) override {
