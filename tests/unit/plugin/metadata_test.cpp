@@ -21,8 +21,11 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 Metadata read(const json& plugin) {
-  return parse_metadata(
-      json({{"note", 1}, {"plugin", plugin}, {"fingerprint", host_fingerprint().fields}}).dump());
+  json fingerprint = host_fingerprint().fields;
+  // As in a plugin's CPU half. The host's own entry, in a build with CUDA, names no architectures: it has no
+  // device code.
+  fingerprint["cuda"] = nullptr;
+  return parse_metadata(json({{"note", 1}, {"plugin", plugin}, {"fingerprint", fingerprint}}).dump());
 }
 
 json least() {
