@@ -111,6 +111,7 @@ AddedTokens::AddedTokens(const JsonView& json, const Bpe& model, const Normalize
                  std::to_string(expected));
     }
     if (known == model.ids().end()) ++next_id;
+    token.form = token.normalized ? normalizer.apply(token.content) : token.content;
     tokens_.push_back(std::move(token));
   }
   // Special tokens come first, so that they win where two tokens normalize to the same text.
@@ -118,8 +119,7 @@ AddedTokens::AddedTokens(const JsonView& json, const Bpe& model, const Normalize
     for (std::size_t i = 0; i < tokens_.size(); ++i) {
       const AddedToken& token = tokens_[i];
       if (token.special != special) continue;
-      const std::string form = token.normalized ? normalizer.apply(token.content) : token.content;
-      tries_[token.normalized].insert(form, static_cast<std::int32_t>(i));
+      tries_[token.normalized].insert(token.form, static_cast<std::int32_t>(i));
     }
   }
 }

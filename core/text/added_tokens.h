@@ -20,6 +20,7 @@ namespace tetrad::text {
 struct AddedToken {
   std::int32_t id = 0;
   std::string content;
+  std::string form;  // what is looked for and decoded: the content, normalized where the token is
   bool single_word = false, lstrip = false, rstrip = false, normalized = false, special = false;
 };
 

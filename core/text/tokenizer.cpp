@@ -46,7 +46,7 @@ struct Tokenizer::Tables {
     special.resize(tokens.size(), false);
     for (const auto& [token, id] : model.ids()) tokens[static_cast<std::size_t>(id)] = token;
     for (const AddedToken& token : added.tokens()) {
-      tokens[static_cast<std::size_t>(token.id)] = token.content;
+      tokens[static_cast<std::size_t>(token.id)] = token.form;
       special[static_cast<std::size_t>(token.id)] = token.special;
       added_ids.emplace(token.content, token.id);
     }
