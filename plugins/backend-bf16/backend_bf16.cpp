@@ -12,7 +12,7 @@ namespace tetrad::backend_bf16 {
 namespace {
 
 [[noreturn]] void fail(StatusCode code, const std::string& text) {
-  throw StatusError(code, "[backend-bf16] " + text);
+  throw StatusError(code, text);
 }
 
 std::string shape_text(at::IntArrayRef sizes) {

@@ -1,6 +1,7 @@
 #include "backend_nvfp4.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/max.h>
 #include <tetrad/torch/guarded.h>
 
 #include <algorithm>
@@ -97,6 +98,16 @@ void BackendNvfp4::check_planes(const Parameter& p) const {
   check("block scales", p.planes.scales, padded / kBlock);
   if (!std::isfinite(p.planes.decode_scale))
     fail(StatusCode::numerics, "the global scale of '" + p.name + "' is not finite");
+  // Block scales are 0 .. 448 (codes 0 .. 0x7E); 0x7F is NaN, the mark of a block that met a non-finite
+  // value.
+  if (p.planes.scales.numel() == 0) return;
+  const int worst = at::max(p.planes.scales).item().toInt();
+  if (worst == nvfp4::kE4m3Nan)
+    fail(StatusCode::numerics,
+         "a block scale of '" + p.name + "' is NaN: it was packed from a value that is not finite");
+  if (worst > nvfp4::kE4m3Nan)
+    fail(StatusCode::numerics,
+         "a block scale of '" + p.name + "' is negative; is this really an NVFP4 weight?");
 }
 
 nvfp4::GlobalScale BackendNvfp4::global_of(Weight& w) const {

@@ -9,7 +9,7 @@
 //
 // Strips are the same on every path, whatever they come from, so a product's bits do not depend on whether
 // the eval cache is on. A global scale that is not a power of two is never multiplied into a 16-bit weight:
-// it is the product's fp32 alpha.
+// it is the product's fp32 alpha (see folds() in common.h).
 #pragma once
 
 #include <tetrad/base/options.h>
@@ -85,7 +85,11 @@ class BackendNvfp4 final : public LinearBackend {
   void for_each_strip(Weight& w, bool use_cache, const Strip& visit);
 
   at::Tensor forward_one(Weight& w, const at::Tensor& x, Pass pass);
-  at::Tensor packed_product(Weight& w, const at::Tensor& x);
+  // Whether `x` meets this weight packed.
+  bool takes_packed(const Weight& w, const at::Tensor& x) const;
+  // All of them in one parallel loop over their rows: while decoding, starting a loop costs as much as a
+  // small weight does.
+  std::vector<at::Tensor> packed_products(std::span<const WeightId> weights, const at::Tensor& x);
 
   BackendOptions options_;
   LinearSetup setup_;

@@ -1,5 +1,5 @@
-// Small helpers that the sources of backend-nvfp4 share: errors with the plugin's tag, and checks of
-// operands.
+// Small helpers that the sources of backend-nvfp4 share: errors (the host names the plugin), checks of
+// operands, and where a global scale goes.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,7 +13,7 @@
 namespace tetrad::backend_nvfp4 {
 
 [[noreturn]] inline void fail(StatusCode code, const std::string& text) {
-  throw StatusError(code, "[backend-nvfp4] " + text);
+  throw StatusError(code, text);
 }
 
 // "cuda" without an index means whichever device the tensors are on.
@@ -44,10 +44,14 @@ inline void check_matrix(const char* what, const at::Tensor& t, std::int64_t col
                                  setup.device.str() + ", got " + tensor_text(t));
 }
 
-// Whether a decode scale may be multiplied into a weight of this dtype: always in fp32, in 16 bits when it is
-// a power of two.
+// Whether a decode scale may be multiplied into a weight of this dtype: always in fp32, in 16 bits when that
+// rounds nothing. Code * block scale is a multiple of 2^-10 up to 2688, with 6 significant bits: in bf16 any
+// power of two of the codec's range keeps it exact, in fp16 (multiples of 2^-24 up to 65504) those from 2^-14
+// to 2^4.
 inline bool folds(float scale, at::ScalarType dtype) {
-  return dtype == at::kFloat || nvfp4::is_power_of_two(scale);
+  if (dtype == at::kFloat) return true;
+  if (!nvfp4::is_power_of_two(scale)) return false;
+  return dtype == at::kHalf ? scale >= 0x1p-14F && scale <= 0x1p4F : scale >= 0x1p-116F && scale <= 0x1p116F;
 }
 
 }  // namespace tetrad::backend_nvfp4

@@ -31,8 +31,7 @@ T read(const Options& options, const char* key, const Names<T, N>& names) {
     if (text == name) return value;
     known += (known.empty() ? "" : ", ") + std::string(name);
   }
-  throw StatusError(StatusCode::invalid_option,
-                    "[backend-nvfp4] " + std::string(key) + ": '" + text + "' is not one of " + known);
+  throw StatusError(StatusCode::invalid_option, std::string(key) + ": '" + text + "' is not one of " + known);
 }
 
 }  // namespace

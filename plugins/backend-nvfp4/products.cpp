@@ -111,32 +111,56 @@ void BackendNvfp4::for_each_strip(Weight& w, bool use_cache, const Strip& visit)
   }
 }
 
-at::Tensor BackendNvfp4::packed_product(Weight& w, const at::Tensor& x) {
-  const Parameter& p = *w.parameter;
-  const std::int64_t t = x.size(0), n = p.shape[0], k = p.shape[1];
+bool BackendNvfp4::takes_packed(const Weight& w, const at::Tensor& x) const {
+  return w.source == Source::planes && setup_.path == Path::bridge && setup_.device.is_cpu() &&
+         options_.compute != Compute::reference && x.size(0) <= kFewRows;
+}
+
+std::vector<at::Tensor> BackendNvfp4::packed_products(std::span<const WeightId> weights,
+                                                      const at::Tensor& x) {
+  struct Part {
+    nvfp4::PackedView view;
+    float* to;
+    std::int64_t begin;  // of its rows among all of them
+  };
+  const std::int64_t t = x.size(0), k = x.size(1);
   const bool narrow = x.scalar_type() == at::kBFloat16;
   const at::Tensor from = (narrow ? x : x.to(at::kFloat)).contiguous();
-  const at::Tensor y = at::empty({t, n}, at::TensorOptions().dtype(at::kFloat));
-  const nvfp4::PackedView view{static_cast<const std::uint8_t*>(p.planes.codes.const_data_ptr()),
-                               static_cast<const std::uint8_t*>(p.planes.scales.const_data_ptr()),
-                               p.planes.decode_scale, n, k};
-  auto* to = static_cast<float*>(y.mutable_data_ptr());
+  std::vector<at::Tensor> y;
+  std::vector<Part> parts;
+  std::int64_t rows = 0;
+  for (const WeightId id : weights) {
+    const Parameter& p = *at_id(id).parameter;
+    y.push_back(at::empty({t, p.shape[0]}, at::TensorOptions().dtype(at::kFloat)));
+    parts.push_back({{static_cast<const std::uint8_t*>(p.planes.codes.const_data_ptr()),
+                      static_cast<const std::uint8_t*>(p.planes.scales.const_data_ptr()),
+                      p.planes.decode_scale, p.shape[0], k},
+                     static_cast<float*>(y.back().mutable_data_ptr()),
+                     rows});
+    rows += p.shape[0];
+  }
   const std::int64_t grain = std::max<std::int64_t>(1, 32768 / std::max<std::int64_t>(k, 1));
-  at::parallel_for(0, n, grain, [&](std::int64_t begin, std::int64_t end) {
-    if (narrow)
-      nvfp4::product(static_cast<const nvfp4::Bf16*>(from.const_data_ptr()), t, k, view, begin, end, to, n);
-    else
-      nvfp4::product(static_cast<const float*>(from.const_data_ptr()), t, k, view, begin, end, to, n);
+  at::parallel_for(0, rows, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (const Part& part : parts) {
+      const std::int64_t n = part.view.rows;
+      const std::int64_t first = std::clamp<std::int64_t>(begin - part.begin, 0, n);
+      const std::int64_t last = std::clamp<std::int64_t>(end - part.begin, 0, n);
+      if (first == last) continue;
+      if (narrow)
+        nvfp4::product(static_cast<const nvfp4::Bf16*>(from.const_data_ptr()), t, k, part.view, first, last,
+                       part.to, n);
+      else
+        nvfp4::product(static_cast<const float*>(from.const_data_ptr()), t, k, part.view, first, last,
+                       part.to, n);
+    }
   });
-  return y.to(setup_.dtype);
+  for (at::Tensor& each : y) each = each.to(setup_.dtype);
+  return y;
 }
 
 at::Tensor BackendNvfp4::forward_one(Weight& w, const at::Tensor& x, Pass pass) {
   const Parameter& p = *w.parameter;
   const bool cached = setup_.path == Path::training && pass == Pass::eval && options_.eval_cache;
-  if (w.source == Source::planes && !cached && x.size(0) <= kFewRows && setup_.device.is_cpu() &&
-      options_.compute != Compute::reference && setup_.path == Path::bridge)
-    return packed_product(w, x);
   const at::Tensor in = x.to(product_dtype());
   at::Tensor y;
   for_each_strip(w, cached, [&](std::int64_t first, const at::Tensor& strip, float alpha) {
@@ -155,13 +179,19 @@ at::Tensor BackendNvfp4::forward_one(Weight& w, const at::Tensor& x, Pass pass) 
 Status BackendNvfp4::forward(std::span<const WeightId> weights, const at::Tensor& x, Pass pass,
                              std::vector<at::Tensor>& y) noexcept {
   return torch_guarded([&] {
+    bool packed = true;
+    for (const WeightId id : weights) {
+      const Weight& w = at_id(id);
+      check_matrix("forward: x", x, w.parameter->shape[1], setup_, *w.parameter);
+      packed = packed && takes_packed(w, x);
+    }
+    if (packed) {
+      y = packed_products(weights, x);
+      return;
+    }
     std::vector<at::Tensor> results;
     results.reserve(weights.size());
-    for (const WeightId id : weights) {
-      Weight& w = at_id(id);
-      check_matrix("forward: x", x, w.parameter->shape[1], setup_, *w.parameter);
-      results.push_back(forward_one(w, x, pass));
-    }
+    for (const WeightId id : weights) results.push_back(forward_one(at_id(id), x, pass));
     y = std::move(results);
   });
 }

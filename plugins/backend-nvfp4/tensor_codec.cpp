@@ -32,7 +32,7 @@ void with_type(at::ScalarType dtype, F&& f) {
   else if (dtype == at::kHalf)
     f(static_cast<nvfp4::Fp16*>(nullptr));
   else
-    throw StatusError(StatusCode::unsupported, std::string("[backend-nvfp4] cannot encode or decode ") +
+    throw StatusError(StatusCode::unsupported, std::string("cannot encode or decode ") +
                                                    c10::toString(dtype) +
                                                    "; use float32, bfloat16 or float16");
 }

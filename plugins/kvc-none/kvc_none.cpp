@@ -10,7 +10,7 @@ namespace tetrad::kvc_none {
 namespace {
 
 [[noreturn]] void fail(StatusCode code, const std::string& text) {
-  throw StatusError(code, "[kvc-none] " + text);
+  throw StatusError(code, text);
 }
 
 Status not_offered(const char* what) {

@@ -15,7 +15,7 @@ namespace {
 constexpr std::int64_t kGranule = 256;  // tokens
 
 [[noreturn]] void fail(StatusCode code, const std::string& text) {
-  throw StatusError(code, "[kvc-persistent] " + text);
+  throw StatusError(code, text);
 }
 
 std::string sizes_text(const at::Tensor& t) {

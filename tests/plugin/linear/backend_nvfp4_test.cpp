@@ -116,7 +116,7 @@ TEST(BackendNvfp4, StripsMakeOneProduct) {
 TEST(BackendNvfp4, StoredWeightsAreTheCodecs) {
   at::manual_seed(3);
   for (const auto from : {at::kFloat, at::kBFloat16}) {
-    for (const auto to : {at::kFloat, at::kBFloat16}) {
+    for (const auto to : {at::kFloat, at::kBFloat16, at::kHalf}) {
       for (const auto path : {Path::training, Path::bridge}) {
         for (const char* profile : {"te", "torchao_inference", "modelopt", "compressed_tensors"}) {
           nvfp4::EncodeOptions encode;
@@ -150,6 +150,25 @@ TEST(BackendNvfp4, StoredWeightsAreTheCodecs) {
             }
           }
         }
+      }
+    }
+  }
+}
+
+// fp16 has few exponents: a small weight's global scale would make subnormals of it, and a large one's
+// product without the scale does not fit. Both act on the fp32 sum instead.
+TEST(BackendNvfp4, Fp16KeepsSmallAndLargeWeightsExact) {
+  at::manual_seed(12);
+  for (const double size : {1e-4, 1e-2, 1.0, 1e3}) {
+    for (const auto path : {Path::training, Path::bridge}) {
+      const at::Tensor dense = (at::randn({40, 200}) * at::exp(at::randn({40, 200})) * size).to(at::kFloat);
+      const auto b = backend(setup(at::kHalf, path));
+      Parameter p = parameter("w", dense.clone());
+      const WeightId id = prepared(*b, p);
+      const at::Tensor expected = stored(dense);
+      for (const std::int64_t t : {3, 30}) {
+        const at::Tensor x = (at::randn({t, 200}) / std::max(size, 1.0)).to(at::kHalf);
+        expect_product(forward(*b, id, x), x.to(at::kDouble), expected.to(at::kDouble).t(), "forward");
       }
     }
   }
@@ -285,8 +304,17 @@ TEST(BackendNvfp4, TakesPlanesOnBothPaths) {
     EXPECT_TRUE(at::equal(w, again));
     check_products(*b, {id}, {at::kFloat, path, 4, 33, {48}});
   }
-  p.planes.scales = p.planes.scales.narrow(1, 0, 2);
   WeightId id = -1;
+  for (const int bad : {0x7F, 0x81}) {
+    Parameter broken = p;
+    broken.planes.scales = p.planes.scales.clone();
+    broken.planes.scales[47][2] = bad;
+    const Status refused = first->prepare(broken, id);
+    EXPECT_EQ(refused.code, StatusCode::numerics);
+    EXPECT_NE(refused.message.find(bad == 0x7F ? "'w' is NaN" : "'w' is negative"), std::string::npos)
+        << refused.message;
+  }
+  p.planes.scales = p.planes.scales.narrow(1, 0, 2);
   const Status status = first->prepare(p, id);
   EXPECT_EQ(status.code, StatusCode::unsupported);
   EXPECT_NE(status.message.find("block scales of 'w'"), std::string::npos) << status.message;
