@@ -17,7 +17,7 @@ namespace {
 
 const plugin::Registry& registry() {
   static const plugin::Registry found(
-      {{TETRAD_BINARY_DIR "/lib/tetrad/plugins", plugin::PlaceClass::install, "the build tree"}});
+      {{plugin::PlaceClass::install, TETRAD_BINARY_DIR "/lib/tetrad/plugins", "the build tree"}});
   return found;
 }
 
