@@ -51,7 +51,9 @@ TEST(TokenizerGolden, IdsAsHuggingFaceGivesThem) {
 TEST(Tokenizer, OvertakenMergesDoNotApply) {
   nlohmann::json document = test::variant("bytes-only");
   document["model"]["vocab"] = {{"a", 0}, {"b", 1}, {"c", 2}, {"ab", 3}, {"bc", 4}, {"abc", 5}};
-  document["model"]["merges"] = {{"b", "c"}, {"a", "b"}, {"a", "bc"}};
+  // A nested brace list of string pairs would become an object.
+  const auto pair = [](const char* left, const char* right) { return nlohmann::json::array({left, right}); };
+  document["model"]["merges"] = nlohmann::json::array({pair("b", "c"), pair("a", "b"), pair("a", "bc")});
   const Tokenizer tokenizer = make(document);
   EXPECT_EQ(tokenizer.encode("abc"), Ids{5});
   EXPECT_EQ(tokenizer.encode("abab"), (Ids{3, 3}));
