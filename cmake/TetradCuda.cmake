@@ -47,6 +47,14 @@ if(NOT TARGET tetrad::cudart)
   set_target_properties(tetrad::cudart PROPERTIES IMPORTED_LOCATION "${TETRAD_CUDART}")
   get_filename_component(_cudart_dir "${TETRAD_CUDART}" DIRECTORY)
   get_filename_component(_cudart_include "${_cudart_dir}/../include" ABSOLUTE)
+  # A torch wheel without the compiler's wheels beside it has the runtime's headers, but not the crt/ ones that they include:
+  # then the toolkit of the nvcc in use comes first.
+  if(NOT EXISTS "${_cudart_include}/crt/host_config.h")
+    target_include_directories(tetrad::cudart INTERFACE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+    if(TARGET tetrad::c10_cuda)
+      target_include_directories(tetrad::c10_cuda BEFORE INTERFACE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+    endif()
+  endif()
   target_include_directories(tetrad::cudart INTERFACE "${_cudart_include}")
   # CMake takes the folder for one that the loader searches anyway, because it stands in the -L above.
   target_link_options(tetrad::cudart INTERFACE -Wl,--disable-new-dtags "-Wl,-rpath,${_cudart_dir}")

@@ -4,8 +4,10 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <initializer_list>
 
 namespace tetrad::plugin {
 namespace {

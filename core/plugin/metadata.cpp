@@ -19,7 +19,7 @@ constexpr int kMaxDepth = 32;
 }
 
 // The member of an object, of a given type, or a refusal that names it.
-const json& member(const json& object, const std::string& where, const char* key, json::value_t type) {
+const json& member(const json& object, std::string_view where, const char* key, json::value_t type) {
   const auto at = object.find(key);
   if (at == object.end()) refuse(fmt::format("{}{} is missing", where, key));
   if (at->type() != type) {
@@ -29,11 +29,11 @@ const json& member(const json& object, const std::string& where, const char* key
   return *at;
 }
 
-std::string text_member(const json& object, const std::string& where, const char* key) {
+std::string text_member(const json& object, std::string_view where, const char* key) {
   return member(object, where, key, json::value_t::string).get<std::string>();
 }
 
-std::string optional_text(const json& object, const std::string& where, const char* key) {
+std::string optional_text(const json& object, std::string_view where, const char* key) {
   return object.contains(key) ? text_member(object, where, key) : std::string();
 }
 
