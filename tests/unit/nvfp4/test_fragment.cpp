@@ -1,0 +1,168 @@
+// The arithmetic of the packed CUDA product on the host: what a lane makes of codes, scales and x, and the
+// assignment of columns to lanes, with the tensor core's mma.m16n8k16 written out from its documentation.
+#include <gtest/gtest.h>
+#include <tetrad/nvfp4/e2m1.h>
+#include <tetrad/nvfp4/packed_tensor.h>
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "nvfp4/cuda/fragment.h"
+#include "nvfp4/cuda/packed_plan.h"
+
+namespace tetrad::nvfp4::cuda {
+namespace {
+
+template <class T>
+float half_of(std::uint32_t pair, int half) {
+  T value;
+  value.bits = static_cast<std::uint16_t>(pair >> (16 * half));
+  return to_float(value);
+}
+
+template <class T>
+class FragmentTest : public testing::Test {};
+using Types = testing::Types<Bf16, Fp16>;
+TYPED_TEST_SUITE(FragmentTest, Types);
+
+TYPED_TEST(FragmentTest, EveryCodeUnderEveryScaleIsExact) {
+  using T = TypeParam;
+  for (unsigned scale = 0; scale < 256; ++scale) {
+    if ((scale & 0x7F) == kE4m3Nan) continue;
+    for (std::uint32_t code = 0; code < 16; ++code) {
+      for (int i = 0; i < 8; ++i) {
+        std::uint32_t pairs[4];
+        weight_pairs<T>(code << (4 * i), scale_pair<T>(scale), pairs);
+        for (int j = 0; j < 8; ++j) {
+          const float expected =
+              j == i ? e2m1_decode(code) * e4m3_decode(static_cast<std::uint8_t>(scale)) : 0.0f;
+          ASSERT_EQ(half_of<T>(pairs[j % 4], j / 4) * Fragment<T>::kUnscale, expected)
+              << "code " << code << " at " << i << ", read at " << j << ", scale " << scale;
+        }
+      }
+    }
+  }
+}
+
+TYPED_TEST(FragmentTest, ANanScaleGivesNan) {
+  using T = TypeParam;
+  for (const std::uint32_t scale : {0x7Fu, 0xFFu}) {
+    std::uint32_t pairs[4];
+    weight_pairs<T>(0, scale_pair<T>(scale), pairs);
+    for (const std::uint32_t pair : pairs) {
+      EXPECT_TRUE(std::isnan(half_of<T>(pair, 0)));
+      EXPECT_TRUE(std::isnan(half_of<T>(pair, 1)));
+    }
+  }
+}
+
+TYPED_TEST(FragmentTest, HiAndLoFoldWithOneRounding) {
+  using T = TypeParam;
+  for (std::uint32_t scale = 0; scale < 0x7F; ++scale) {
+    for (std::uint32_t hi = 0; hi < 16; ++hi) {
+      for (std::uint32_t lo = 0; lo < 16; ++lo) {
+        std::uint32_t pairs[4];
+        weight_pairs<T>(hi, lo, scale_pair<T>(scale), scale_pair<T>(scale, 0.25f * Fragment<T>::kScaleUp),
+                        pairs);
+        const float sum = e2m1_decode(hi) + e2m1_decode(lo) / 4;
+        const float exact = sum * e4m3_decode(static_cast<std::uint8_t>(scale)) / Fragment<T>::kUnscale;
+        ASSERT_EQ(half_of<T>(pairs[0], 0), to_float(from_float<T>(exact))) << hi << " " << lo << " " << scale;
+      }
+    }
+  }
+}
+
+// D = A * B + C as PTX defines the fragments: lane (g, t) holds A[g][2t..], A[g + 8][2t..], A[g][2t + 8..],
+// A[g + 8][2t + 8..]; B[2t..][g], B[2t + 8..][g]; C[g][2t..], C[g + 8][2t..].
+template <class T>
+void mma(const std::uint32_t (&a)[32][4], const std::uint32_t (&b)[32][2], double (&c)[32][4]) {
+  double left[16][16], right[16][8];
+  for (int lane = 0; lane < 32; ++lane) {
+    const int g = lane / 4, t = lane % 4;
+    for (int h = 0; h < 2; ++h) {
+      for (int i = 0; i < 4; ++i) left[g + 8 * (i % 2)][2 * t + h + 8 * (i / 2)] = half_of<T>(a[lane][i], h);
+      for (int i = 0; i < 2; ++i) right[2 * t + h + 8 * i][g] = half_of<T>(b[lane][i], h);
+    }
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    const int g = lane / 4, t = lane % 4;
+    for (int i = 0; i < 4; ++i) {
+      for (int k = 0; k < 16; ++k) c[lane][i] += left[g + 8 * (i / 2)][k] * right[k][2 * t + i % 2];
+    }
+  }
+}
+
+TYPED_TEST(FragmentTest, AWarpComputesATile) {
+  using T = TypeParam;
+  constexpr int kRows = 16, kCols = 2 * kChunkCols, kBatch = 8;
+  std::mt19937 rng(5);
+  std::normal_distribution<float> normal;
+  std::vector<float> dense(kRows * kCols);
+  for (float& v : dense) v = normal(rng) * 0.02f;
+  const PackedTensor w = encode(dense.data(), kRows, kCols, kCols);
+  std::vector<T> x(kBatch * kCols);
+  for (T& v : x) v = from_float<T>(normal(rng));
+
+  double sums[32][4] = {};
+  for (int chunk = 0; chunk < kCols / kChunkCols; ++chunk) {
+    for (int word = 0; word < 4; ++word) {
+      std::uint32_t a[2][32][4], b[2][32][2];
+      for (int lane = 0; lane < 32; ++lane) {
+        const int g = lane / 4, t = lane % 4, k = chunk * kChunkCols + t * kLaneCols + 8 * word;
+        for (int r = 0; r < 2; ++r) {
+          const int row = g + 8 * r;
+          std::uint32_t codes = 0, pairs[4];
+          for (int i = 0; i < 4; ++i)
+            codes |=
+                static_cast<std::uint32_t>(w.codes[static_cast<std::size_t>(row * kCols / 2 + k / 2 + i)])
+                << (8 * i);
+          weight_pairs<T>(codes, scale_pair<T>(w.scales[static_cast<std::size_t>((row * kCols + k) / 16)]),
+                          pairs);
+          for (int j = 0; j < 4; ++j) a[j / 2][lane][r + 2 * (j % 2)] = pairs[j];
+        }
+        std::uint32_t raw[4], pairs[4];
+        for (int i = 0; i < 4; ++i) {
+          const std::size_t at = static_cast<std::size_t>(g * kCols + k + 2 * i);
+          raw[i] = x[at].bits | static_cast<std::uint32_t>(x[at + 1].bits) << 16;
+        }
+        activation_pairs(raw, pairs);
+        for (int j = 0; j < 4; ++j) b[j / 2][lane][j % 2] = pairs[j];
+      }
+      mma<T>(a[0], b[0], sums);
+      mma<T>(a[1], b[1], sums);
+    }
+  }
+  std::vector<float> decoded(dense.size());
+  dequantize_unscaled(w.codes.data(), w.scales.data(), kRows, kCols, decoded.data());
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int i = 0; i < 4; ++i) {
+      const int row = lane / 4 + 8 * (i / 2), col = 2 * (lane % 4) + i % 2;
+      double expected = 0.0;
+      for (int k = 0; k < kCols; ++k)
+        expected += static_cast<double>(decoded[static_cast<std::size_t>(row * kCols + k)]) *
+                    to_float(x[static_cast<std::size_t>(col * kCols + k)]);
+      ASSERT_NEAR(sums[lane][i] * Fragment<T>::kUnscale, expected, 1e-9 * (1.0 + std::abs(expected)));
+    }
+  }
+}
+
+TEST(PackedPlan, FillsTheDeviceAndGivesEveryWarpWork) {
+  for (const std::int64_t rows : {1, 16, 100, 576, 2560, 6144, 19456, 151936}) {
+    for (const std::int64_t k : {16, 128, 576, 1536, 2560, 4096, 9728, 25600}) {
+      for (const bool paired : {false, true}) {
+        const PackedPlan plan = plan_packed((rows + 15) / 16, k, paired);
+        EXPECT_GE(plan.warps, 1);
+        EXPECT_LE(plan.warps, kMaxPackedWarps);
+        EXPECT_LE((plan.warps - 1) * kChunkCols, k) << rows << " x " << k;
+        EXPECT_TRUE(plan.tiles == 1 || plan.tiles == 2);
+        EXPECT_TRUE(!paired || plan.tiles == 2);
+      }
+    }
+  }
+  EXPECT_EQ(plan_packed(160, 4096, false).warps, 8);  // o: 160 blocks all at once
+  EXPECT_EQ(plan_packed(160, 9728, false).warps, 8);
+}
+
+}  // namespace
+}  // namespace tetrad::nvfp4::cuda
