@@ -145,12 +145,18 @@ std::vector<Elf64_Phdr> read_program_headers(const File& file, const Elf64_Ehdr&
 // Notes of one PT_NOTE segment.
 void read_notes(const File& file, const Elf64_Phdr& segment, ElfImage& image) {
   const std::string data = file.bytes(segment.p_offset, segment.p_filesz, kMaxNoteSegment, "note segment");
-  const std::uint64_t align = segment.p_align == 8 ? 8 : 4;
-  const auto padded = [align](std::uint64_t n) { return (n + align - 1) / align * align; };
+  // Names and descriptors are padded to 4 bytes. The one kind of note that is aligned to 8,
+  // .note.gnu.property, has sizes for which that comes to the same; linkers put it into one segment with the
+  // others, though, and then zeros may stand between two sections.
+  const auto padded = [](std::uint64_t n) { return (n + 3) / 4 * 4; };
   std::uint64_t at = 0;
   while (data.size() - at >= sizeof(Elf64_Nhdr)) {
     Elf64_Nhdr note;
     std::memcpy(&note, data.data() + at, sizeof note);
+    if (segment.p_align == 8 && note.n_namesz == 0) {
+      at += 4;
+      continue;
+    }
     at += sizeof note;
     // 32-bit sizes in 64-bit sums: no overflow.
     const std::uint64_t name_size = padded(note.n_namesz);

@@ -112,7 +112,7 @@ class Builder {
     schema->add_flag("--markdown", a_.markdown, "As Markdown");
     json(schema, "JSON Schema for editors");
     CLI::App* diff = command(config, "diff", "Keys in which two configs differ");
-    diff->add_option("A B", a_.files, "Two config files")->required()->expected(2);
+    diff->add_option("FILES", a_.files, "Two config files, A and B")->required()->expected(2);
     sets(diff);
     json(diff, "As JSON");
   }
