@@ -47,6 +47,10 @@ std::string with_segment(std::string bytes, std::uint32_t type,
     Elf64_Phdr segment;
     std::memcpy(&segment, at, sizeof segment);
     if (segment.p_type != type) continue;
+    // Of several note segments, the one with ours.
+    if (type == PT_NOTE &&
+        bytes.substr(segment.p_offset, segment.p_filesz).find("Tetrad") == std::string::npos)
+      continue;
     change(segment);
     std::memcpy(at, &segment, sizeof segment);
     return bytes;
