@@ -6,13 +6,13 @@
 
 namespace tetrad::nvfp4::simd {
 
-// The kernel eats W in chunks of 16 code bytes (32 weights), and x is laid out to match: for each chunk the
-// 16 even elements, then the 16 odd ones.
-inline constexpr std::int64_t kProductChunk = 32;
+// Elements of W that the kernel takes at a time, 32 or 128, and x is laid out to match: with g = chunk / 16,
+// element g * j + i of a chunk is at i * 16 + j.
+std::int64_t product_chunk();
 inline constexpr std::int64_t kProductMaxRows = 8;  // rows of x in one pass over W
 
-// x: m (1..8) prepared rows of `chunks` chunks, x_stride floats apart; y[i * y_stride + j] for j in [first,
-// last).
+// x: m (1..8) prepared rows, whole chunks with zeros behind the end, x_stride floats apart; y[i * y_stride +
+// j] for j in [first, last).
 void product_rows(const float* x, std::int64_t m, std::int64_t x_stride, const PackedView& w,
                   std::int64_t first_row, std::int64_t last_row, float* y, std::int64_t y_stride);
 

@@ -1,15 +1,22 @@
 #include "backend_bf16.h"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
 #include <c10/core/ScalarType.h>
+#include <tetrad/nvfp4/dense_product.h>
 #include <tetrad/torch/guarded.h>
 
 #include <string>
 
+#include "common/few_rows.h"
+
 namespace tetrad::backend_bf16 {
 namespace {
+
+// Rows of x up to which the product for few rows is used: beyond, libtorch's reads the weight less often.
+constexpr std::int64_t kFewRows = 4;
 
 [[noreturn]] void fail(StatusCode code, const std::string& text) {
   throw StatusError(code, text);
@@ -122,9 +129,39 @@ Status BackendBf16::forward(std::span<const WeightId> weights, const at::Tensor&
     for (const WeightId id : weights) {
       const Parameter& p = at_id(id);
       check_matrix("forward: x", x, p.shape[1], setup_, p);
-      results.push_back(at::linear(x, p.dense));
+    }
+    if (few_rows_apply(weights, x)) {
+      forward_few_rows(weights, x, results);
+    } else {
+      for (const WeightId id : weights) results.push_back(at::linear(x, at_id(id).dense));
     }
     y = std::move(results);
+  });
+}
+
+bool BackendBf16::few_rows_apply(std::span<const WeightId> weights, const at::Tensor& x) const {
+  if (!setup_.device.is_cpu() || setup_.dtype != at::kBFloat16 || weights.empty() || x.size(0) < 1 ||
+      x.size(0) > kFewRows || !x.is_contiguous())
+    return false;
+  for (const WeightId id : weights)
+    if (!at_id(id).dense.is_contiguous()) return false;
+  return true;
+}
+
+void BackendBf16::forward_few_rows(std::span<const WeightId> weights, const at::Tensor& x,
+                                   std::vector<at::Tensor>& y) {
+  const std::int64_t m = x.size(0), k = x.size(1);
+  prepared_.resize(static_cast<std::size_t>(nvfp4::dense_prepared_floats(m, k)));
+  nvfp4::dense_prepare(static_cast<const nvfp4::Bf16*>(x.const_data_ptr()), m, k, k, prepared_.data());
+  std::vector<const nvfp4::Bf16*> values;
+  for (const WeightId id : weights) {
+    const Parameter& p = at_id(id);
+    values.push_back(static_cast<const nvfp4::Bf16*>(p.dense.const_data_ptr()));
+    y.push_back(at::empty({m, p.shape[0]}, x.options()));
+  }
+  few_rows::run(y, m, k, [&](std::size_t w, std::int64_t first, std::int64_t count, float* out) {
+    nvfp4::dense_product_prepared(prepared_.data(), m, {values[w] + first * k, 1.0F, count, k}, 0, count, out,
+                                  count);
   });
 }
 

@@ -1,6 +1,8 @@
 // backend-bf16: dense products on the weights as they are, in the run's dtype (its name says the usual one).
 // It owns no bytes: every call reads Parameter::dense, so an optimizer's write is seen at once and there is
-// nothing to clear. A Parameter whose dtype or device is not the setup's is refused by name: the loader
+// nothing to clear. On a CPU in bf16 a few rows of x meet the weights in a product of their own
+// (tetrad/nvfp4/dense_product.h), all weights of a call in one parallel loop; everything else is libtorch's
+// product. A Parameter whose dtype or device is not the setup's is refused by name: the loader
 // converts, backends do not.
 #pragma once
 
@@ -37,10 +39,13 @@ class BackendBf16 final : public LinearBackend {
     mutable const void* seen;  // address of the values when weight_epoch() last looked
   };
   const Parameter& at_id(WeightId weight) const;
+  bool few_rows_apply(std::span<const WeightId> weights, const at::Tensor& x) const;
+  void forward_few_rows(std::span<const WeightId> weights, const at::Tensor& x, std::vector<at::Tensor>& y);
 
   bool configured_ = false;
   LinearSetup setup_;
   std::vector<Weight> weights_;
+  std::vector<float> prepared_;  // x of a product for few rows, in the kernel's order; kept for its memory
   mutable std::uint64_t epoch_ = 0;
 };
 

@@ -5,7 +5,8 @@
 // the weight and keep the result in the eval cache. Bridge path: prepare() turns dense into planes and drops
 // it; no dequantised copy is ever held. A few rows of x meet the packed weight directly
 // (tetrad/nvfp4/product.h); more of them meet strips of it that are dequantised into a workspace of bounded
-// size. Parameters that come as planes serve on both paths.
+// size. A few rows of x meet a dense weight in bf16 (the eval cache, a strip) in
+// tetrad/nvfp4/dense_product.h. Parameters that come as planes serve on both paths.
 //
 // Strips are the same on every path, whatever they come from, so a product's bits do not depend on whether
 // the eval cache is on. A global scale that is not a power of two is never multiplied into a 16-bit weight:
@@ -13,6 +14,7 @@
 #pragma once
 
 #include <tetrad/base/options.h>
+#include <tetrad/nvfp4/dense_product.h>
 #include <tetrad/torch/linear.h>
 
 #include <cstdint>
@@ -84,18 +86,21 @@ class BackendNvfp4 final : public LinearBackend {
   bool cache_is_fresh(const Weight& w) const;
   void for_each_strip(Weight& w, bool use_cache, const Strip& visit);
 
-  at::Tensor forward_one(Weight& w, const at::Tensor& x, Pass pass);
-  // Whether `x` meets this weight packed.
-  bool takes_packed(const Weight& w, const at::Tensor& x) const;
-  // All of them in one parallel loop over their rows: while decoding, starting a loop costs as much as a
-  // small weight does.
-  std::vector<at::Tensor> packed_products(std::span<const WeightId> weights, const at::Tensor& x);
+  // Which product a few rows of x get; every other case is strip_product.
+  bool meets_packed(const Weight& w, const at::Tensor& x) const;
+  bool meets_dense(const at::Tensor& x) const;
+  at::Tensor strip_product(Weight& w, const at::Tensor& x, bool cached);
+  void packed_product(std::span<const WeightId> weights, const at::Tensor& x, std::vector<at::Tensor>& y);
+  void dense_product(std::span<const WeightId> weights, const at::Tensor& x, std::vector<at::Tensor>& y);
+  void dense_rows(const at::Tensor& x, const std::vector<nvfp4::DenseView>& views,
+                  const std::vector<at::Tensor>& y);
 
   BackendOptions options_;
   LinearSetup setup_;
   std::optional<TensorCodec> codec_;  // set by configure
   std::vector<Weight> weights_;
   at::Tensor workspace_;
+  std::vector<float> prepared_;  // x of a product for few rows, in the kernel's order; kept for its memory
   mutable std::uint64_t epoch_ = 0;
 };
 

@@ -1,10 +1,10 @@
 // The computing half of BackendNvfp4: strips of a dequantised weight, and the products over them.
-#include <ATen/Parallel.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
+#include <tetrad/nvfp4/dense_product.h>
 #include <tetrad/nvfp4/product.h>
 #include <tetrad/torch/guarded.h>
 
@@ -13,6 +13,7 @@
 
 #include "backend_nvfp4.h"
 #include "common.h"
+#include "common/few_rows.h"
 
 namespace tetrad::backend_nvfp4 {
 namespace {
@@ -24,7 +25,25 @@ constexpr std::int64_t kStripCuda = std::int64_t{8} << 20;
 
 // Rows of x up to which the packed product is used. It decodes the weight once for every 8 of them, in
 // registers: three times that costs less than writing a strip and reading it back.
-constexpr std::int64_t kFewRows = 24;
+constexpr std::int64_t kFewRowsPacked = 24;
+// The same for a dense weight in bf16: beyond, libtorch's product reads it less often.
+constexpr std::int64_t kFewRowsDense = 4;
+
+// Calls f with a pointer to the values of x [m, k], contiguous: as they are in bf16 and fp32, widened to fp32
+// otherwise.
+template <class F>
+void with_values(const at::Tensor& x, F&& f) {
+  const bool narrow = x.scalar_type() == at::kBFloat16;
+  const at::Tensor from = (narrow ? x : x.to(at::kFloat)).contiguous();
+  if (narrow)
+    f(static_cast<const nvfp4::Bf16*>(from.const_data_ptr()));
+  else
+    f(static_cast<const float*>(from.const_data_ptr()));
+}
+
+nvfp4::DenseView dense_view(const at::Tensor& values, float alpha) {
+  return {static_cast<const nvfp4::Bf16*>(values.const_data_ptr()), alpha, values.size(0), values.size(1)};
+}
 
 // a * b * alpha, alpha on the fp32 sum before it is rounded.
 at::Tensor scaled_mm(const at::Tensor& a, const at::Tensor& b, float alpha) {
@@ -111,60 +130,76 @@ void BackendNvfp4::for_each_strip(Weight& w, bool use_cache, const Strip& visit)
   }
 }
 
-bool BackendNvfp4::takes_packed(const Weight& w, const at::Tensor& x) const {
-  return w.source == Source::planes && setup_.path == Path::bridge && setup_.device.is_cpu() &&
-         options_.compute != Compute::reference && x.size(0) <= kFewRows;
+bool BackendNvfp4::meets_packed(const Weight& w, const at::Tensor& x) const {
+  return setup_.device.is_cpu() && setup_.path == Path::bridge && w.source == Source::planes &&
+         options_.compute != Compute::reference && x.size(0) <= kFewRowsPacked;
 }
 
-std::vector<at::Tensor> BackendNvfp4::packed_products(std::span<const WeightId> weights,
-                                                      const at::Tensor& x) {
-  struct Part {
-    nvfp4::PackedView view;
-    float* to;
-    std::int64_t begin;  // of its rows among all of them
-  };
-  const std::int64_t t = x.size(0), k = x.size(1);
-  const bool narrow = x.scalar_type() == at::kBFloat16;
-  const at::Tensor from = (narrow ? x : x.to(at::kFloat)).contiguous();
-  std::vector<at::Tensor> y;
-  std::vector<Part> parts;
-  std::int64_t rows = 0;
+bool BackendNvfp4::meets_dense(const at::Tensor& x) const {
+  return setup_.device.is_cpu() && product_dtype() == at::kBFloat16 && x.size(0) <= kFewRowsDense;
+}
+
+void BackendNvfp4::packed_product(std::span<const WeightId> weights, const at::Tensor& x,
+                                  std::vector<at::Tensor>& y) {
+  const std::int64_t m = x.size(0), k = x.size(1), padded = nvfp4::packed_cols(k);
+  std::vector<nvfp4::PackedView> views;
   for (const WeightId id : weights) {
     const Parameter& p = *at_id(id).parameter;
-    y.push_back(at::empty({t, p.shape[0]}, at::TensorOptions().dtype(at::kFloat)));
-    parts.push_back({{static_cast<const std::uint8_t*>(p.planes.codes.const_data_ptr()),
-                      static_cast<const std::uint8_t*>(p.planes.scales.const_data_ptr()),
-                      p.planes.decode_scale, p.shape[0], k},
-                     static_cast<float*>(y.back().mutable_data_ptr()),
-                     rows});
-    rows += p.shape[0];
+    views.push_back({static_cast<const std::uint8_t*>(p.planes.codes.const_data_ptr()),
+                     static_cast<const std::uint8_t*>(p.planes.scales.const_data_ptr()),
+                     p.planes.decode_scale, p.shape[0], k});
+    y.push_back(at::empty({m, p.shape[0]}, x.options()));
   }
-  const std::int64_t grain = std::max<std::int64_t>(1, 32768 / std::max<std::int64_t>(k, 1));
-  at::parallel_for(0, rows, grain, [&](std::int64_t begin, std::int64_t end) {
-    for (const Part& part : parts) {
-      const std::int64_t n = part.view.rows;
-      const std::int64_t first = std::clamp<std::int64_t>(begin - part.begin, 0, n);
-      const std::int64_t last = std::clamp<std::int64_t>(end - part.begin, 0, n);
-      if (first == last) continue;
-      if (narrow)
-        nvfp4::product(static_cast<const nvfp4::Bf16*>(from.const_data_ptr()), t, k, part.view, first, last,
-                       part.to, n);
-      else
-        nvfp4::product(static_cast<const float*>(from.const_data_ptr()), t, k, part.view, first, last,
-                       part.to, n);
-    }
+  prepared_.resize(static_cast<std::size_t>(nvfp4::prepared_floats(m, k)));
+  with_values(x, [&](const auto* values) { nvfp4::prepare(values, m, k, k, prepared_.data()); });
+  few_rows::run(y, m, k, [&](std::size_t w, std::int64_t first, std::int64_t count, float* out) {
+    nvfp4::PackedView view = views[w];
+    view.codes += first * (padded / 2);
+    view.scales += first * (padded / nvfp4::kBlock);
+    nvfp4::product_prepared(prepared_.data(), m, view, 0, count, out, count);
   });
-  for (at::Tensor& each : y) each = each.to(setup_.dtype);
-  return y;
 }
 
-at::Tensor BackendNvfp4::forward_one(Weight& w, const at::Tensor& x, Pass pass) {
+void BackendNvfp4::dense_product(std::span<const WeightId> weights, const at::Tensor& x,
+                                 std::vector<at::Tensor>& y) {
+  std::vector<nvfp4::DenseView> views;
+  for (const WeightId id : weights) {
+    Weight& w = at_id(id);
+    if (w.source == Source::as_is) {
+      views.push_back(dense_view(w.parameter->dense, 1.0F));
+    } else {
+      const float decode_by = decode_scale(w);
+      views.push_back(dense_view(filled_cache(w), folds(decode_by, setup_.dtype) ? 1.0F : decode_by));
+    }
+    y.push_back(at::empty({x.size(0), w.parameter->shape[0]}, x.options()));
+  }
+  dense_rows(x, views, y);
+}
+
+void BackendNvfp4::dense_rows(const at::Tensor& x, const std::vector<nvfp4::DenseView>& views,
+                              const std::vector<at::Tensor>& y) {
+  const std::int64_t m = x.size(0), k = x.size(1);
+  prepared_.resize(static_cast<std::size_t>(nvfp4::dense_prepared_floats(m, k)));
+  with_values(x, [&](const auto* values) { nvfp4::dense_prepare(values, m, k, k, prepared_.data()); });
+  few_rows::run(y, m, k, [&](std::size_t w, std::int64_t first, std::int64_t count, float* out) {
+    nvfp4::DenseView view = views[w];
+    view.values += first * k;
+    nvfp4::dense_product_prepared(prepared_.data(), m, view, 0, count, out, count);
+  });
+}
+
+at::Tensor BackendNvfp4::strip_product(Weight& w, const at::Tensor& x, bool cached) {
   const Parameter& p = *w.parameter;
-  const bool cached = setup_.path == Path::training && pass == Pass::eval && options_.eval_cache;
   const at::Tensor in = x.to(product_dtype());
   at::Tensor y;
   for_each_strip(w, cached, [&](std::int64_t first, const at::Tensor& strip, float alpha) {
-    const at::Tensor part = scaled_mm(in, strip.t(), alpha);
+    at::Tensor part;
+    if (meets_dense(x)) {
+      part = at::empty({x.size(0), strip.size(0)}, x.options());
+      dense_rows(x, {dense_view(strip, alpha)}, {part});
+    } else {
+      part = scaled_mm(in, strip.t(), alpha);
+    }
     if (strip.size(0) == p.shape[0]) {
       y = part.to(setup_.dtype);
       return;
@@ -179,19 +214,22 @@ at::Tensor BackendNvfp4::forward_one(Weight& w, const at::Tensor& x, Pass pass) 
 Status BackendNvfp4::forward(std::span<const WeightId> weights, const at::Tensor& x, Pass pass,
                              std::vector<at::Tensor>& y) noexcept {
   return torch_guarded([&] {
-    bool packed = true;
+    const bool cached = setup_.path == Path::training && pass == Pass::eval && options_.eval_cache;
+    bool packed = !weights.empty(), dense = packed;
     for (const WeightId id : weights) {
-      const Weight& w = at_id(id);
+      Weight& w = at_id(id);
       check_matrix("forward: x", x, w.parameter->shape[1], setup_, *w.parameter);
-      packed = packed && takes_packed(w, x);
-    }
-    if (packed) {
-      y = packed_products(weights, x);
-      return;
+      packed = packed && meets_packed(w, x);
+      dense = dense && meets_dense(x) && (cached || w.source == Source::as_is);
     }
     std::vector<at::Tensor> results;
     results.reserve(weights.size());
-    for (const WeightId id : weights) results.push_back(forward_one(at_id(id), x, pass));
+    if (packed)
+      packed_product(weights, x, results);
+    else if (dense)
+      dense_product(weights, x, results);
+    else
+      for (const WeightId id : weights) results.push_back(strip_product(at_id(id), x, cached));
     y = std::move(results);
   });
 }

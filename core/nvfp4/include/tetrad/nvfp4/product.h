@@ -2,10 +2,10 @@
 // or a few meet all weights and reading 0.5625 bytes a weight is what counts. Activations are not quantised;
 // sums are fp32. Shapes: x (m, k) float or Bf16, W (n, k) packed, y (m, n) float.
 //
-// Each y[i, j] is decode * sum over k of x[i, k] * (code * block scale): every product's right factor is
-// exact, the sum is fp32 in an order that depends on k and the machine's vector width alone. So the result is
-// the same, bit for bit, for every m and however the rows of W are split over threads; between machines it
-// differs within
+// Each y[i, j] is decode * sum over k of x[i, k] * code * block scale: the sum is fp32, in an order, and with
+// the block scale applied to terms or to sums of them, that depend on k and the machine's vector width alone.
+// So the result is the same, bit for bit, for every m and however the rows of W are split over threads;
+// between machines it differs within
 //   |error| <= (k / 8 + 16) * 2^-24 * |decode| * sum |x[i, k] * code * block scale|.
 // A NaN block scale makes its row of y NaN.
 #pragma once
@@ -23,9 +23,19 @@ struct PackedView {
   std::int64_t cols = 0;
 };
 
-// Computes y[:, first_row .. last_row) for rows of W. x_stride and y_stride are elements from row to row. Any
-// m >= 0; made for small ones (the weights are decoded again for every 8 rows of x). Allocates a thread-local
-// buffer of about m * k floats at first.
+// x in the order in which the kernel of this machine reads it, as floats: made once, it serves every weight
+// of the same number of columns, any of its rows and any thread. prepared_floats(m, cols) is its size.
+std::int64_t prepared_floats(std::int64_t m, std::int64_t cols);
+template <class T>
+void prepare(const T* x, std::int64_t m, std::int64_t x_stride, std::int64_t cols, float* prepared);
+
+// Computes y[:, first_row .. last_row) for rows of W from m prepared rows of x. y_stride: elements from row
+// to row. Any m >= 0; made for small ones (the weights are decoded again for every 8 rows of x). Allocates
+// nothing.
+void product_prepared(const float* prepared, std::int64_t m, const PackedView& w, std::int64_t first_row,
+                      std::int64_t last_row, float* y, std::int64_t y_stride);
+
+// Both at once.
 template <class T>
 void product(const T* x, std::int64_t m, std::int64_t x_stride, const PackedView& w, std::int64_t first_row,
              std::int64_t last_row, float* y, std::int64_t y_stride);
