@@ -9,6 +9,7 @@
 #include <string>
 
 #include "common.h"
+#include "device_kernels.h"
 
 namespace tetrad::backend_nvfp4 {
 namespace {
@@ -49,7 +50,11 @@ Capability BackendNvfp4::capability(const LinearSetup& setup) const noexcept {
         return no(std::string("profile: ") + profile_name(options_.encode.profile) +
                   " is encoded on the CPU alone, and this is " + device + "; use profile: te");
       return {Support::emulated, "emulated-w4a16",
-              "NVFP4 weights dequantised strip by strip with libtorch operations, dense products"};
+              device_kernels() != nullptr
+                  ? "NVFP4 weights in CUDA kernels: packed products for up to 16 rows, decoded strips and "
+                    "dense products for more"
+                  : "NVFP4 weights dequantised strip by strip with libtorch operations, dense products; "
+                    "backend-nvfp4.cuda.so is not there"};
     }
     if (options_.compute == Compute::reference)
       return {Support::emulated, "reference", "the plain NVFP4 codec and float32 products on the CPU"};

@@ -14,6 +14,7 @@
 #include "backend_nvfp4.h"
 #include "common.h"
 #include "common/few_rows.h"
+#include "device_kernels.h"
 
 namespace tetrad::backend_nvfp4 {
 namespace {
@@ -21,7 +22,7 @@ namespace {
 // Elements of a dequantised strip: 4 MiB of bf16 on a CPU; more on a GPU, where a product should fill the
 // device.
 constexpr std::int64_t kStripCpu = std::int64_t{2} << 20;
-constexpr std::int64_t kStripCuda = std::int64_t{8} << 20;
+constexpr std::int64_t kStripCuda = std::int64_t{32} << 20;
 
 // Rows of x up to which the packed product is used. It decodes the weight once for every 8 of them, in
 // registers: three times that costs less than writing a strip and reading it back.
@@ -131,8 +132,10 @@ void BackendNvfp4::for_each_strip(Weight& w, bool use_cache, const Strip& visit)
 }
 
 bool BackendNvfp4::meets_packed(const Weight& w, const at::Tensor& x) const {
-  return setup_.device.is_cpu() && setup_.path == Path::bridge && w.source == Source::planes &&
-         options_.compute != Compute::reference && x.size(0) <= kFewRowsPacked;
+  if (w.source != Source::planes || setup_.path != Path::bridge) return false;
+  if (setup_.device.is_cpu()) return options_.compute != Compute::reference && x.size(0) <= kFewRowsPacked;
+  const DeviceKernels* kernels = device_kernels();
+  return kernels != nullptr && kernels->takes_packed(x.size(0), setup_.dtype);
 }
 
 bool BackendNvfp4::meets_dense(const at::Tensor& x) const {
@@ -141,6 +144,12 @@ bool BackendNvfp4::meets_dense(const at::Tensor& x) const {
 
 void BackendNvfp4::packed_product(std::span<const WeightId> weights, const at::Tensor& x,
                                   std::vector<at::Tensor>& y) {
+  if (!setup_.device.is_cpu()) {
+    std::vector<const Parameter*> parameters;
+    for (const WeightId id : weights) parameters.push_back(at_id(id).parameter);
+    y = device_kernels()->packed_products(parameters, x);
+    return;
+  }
   const std::int64_t m = x.size(0), k = x.size(1), padded = nvfp4::packed_cols(k);
   std::vector<nvfp4::PackedView> views;
   for (const WeightId id : weights) {

@@ -55,7 +55,9 @@ std::int64_t grain(std::int64_t cols) {
 
 TensorCodec::TensorCodec(const nvfp4::EncodeOptions& encode, bool reference, at::Device device)
     : encode_(encode), reference_(reference) {
-  if (!device.is_cpu()) aten_.emplace(device);
+  if (device.is_cpu()) return;
+  kernels_ = device_kernels();
+  if (kernels_ == nullptr) aten_.emplace(device);
 }
 
 nvfp4::Amax TensorCodec::amax(const at::Tensor& w) const {
@@ -83,7 +85,10 @@ nvfp4::Amax TensorCodec::amax(const at::Tensor& w) const {
 void TensorCodec::quantize(const at::Tensor& w, nvfp4::GlobalScale global, const at::Tensor& codes,
                            const at::Tensor& scales) const {
   if (!w.device().is_cpu()) {
-    aten_->quantize(w, global, codes, scales);
+    if (kernels_ != nullptr)
+      kernels_->quantize(w, global, encode_, codes, scales);
+    else
+      aten_->quantize(w, global, codes, scales);
     return;
   }
   const std::int64_t rows = w.size(0), cols = w.size(1), padded = packed_cols(cols);
@@ -103,7 +108,10 @@ void TensorCodec::quantize(const at::Tensor& w, nvfp4::GlobalScale global, const
 void TensorCodec::dequantize(const at::Tensor& codes, const at::Tensor& scales, float scale,
                              const at::Tensor& out) const {
   if (!out.device().is_cpu()) {
-    aten_->dequantize(codes, scales, scale, out);
+    if (kernels_ != nullptr)
+      kernels_->dequantize(codes, scales, scale, out);
+    else
+      aten_->dequantize(codes, scales, scale, out);
     return;
   }
   const std::int64_t rows = out.size(0), cols = out.size(1), padded = packed_cols(cols);
@@ -123,7 +131,10 @@ void TensorCodec::dequantize(const at::Tensor& codes, const at::Tensor& scales, 
 void TensorCodec::requantize(const at::Tensor& w, nvfp4::GlobalScale global, float scale,
                              const at::Tensor& out) const {
   if (!w.device().is_cpu()) {
-    aten_->requantize(w, global, scale, out);
+    if (kernels_ != nullptr)
+      kernels_->requantize(w, global, scale, out);
+    else
+      aten_->requantize(w, global, scale, out);
     return;
   }
   const std::int64_t rows = w.size(0), cols = w.size(1), padded = packed_cols(cols);

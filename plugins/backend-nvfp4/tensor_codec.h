@@ -1,6 +1,7 @@
 // The NVFP4 codec on tensors: amax, quantise, dequantise, and both at once, on rows [R, K] of a weight. On
 // the CPU the rows go in parallel through tetrad/nvfp4 (or through its plain reference when asked); on a CUDA
-// device the same arithmetic is spelled in ATen operations (aten_codec.h). Blocks are 1 x 16 along a row, so
+// device the same arithmetic runs in kernels (device_kernels.h) or, without them, in ATen operations
+// (aten_codec.h). Blocks are 1 x 16 along a row, so
 // rows are independent of each other once the tensor's global scale is known, and any split of a tensor by
 // rows gives the same bytes.
 #pragma once
@@ -12,6 +13,7 @@
 #include <optional>
 
 #include "aten_codec.h"
+#include "device_kernels.h"
 
 namespace tetrad::backend_nvfp4 {
 
@@ -35,7 +37,8 @@ class TensorCodec {
  private:
   nvfp4::EncodeOptions encode_;
   bool reference_;
-  std::optional<AtenCodec> aten_;  // on a device that is not the CPU
+  const DeviceKernels* kernels_ = nullptr;  // on a device that is not the CPU, where this file has them,
+  std::optional<AtenCodec> aten_;           // or this
 };
 
 // Threads that one parallel loop of this plugin is seen to use: 1 on a machine with several means that the

@@ -52,6 +52,29 @@ void expect_same(const std::vector<T>& x, std::int64_t rows, std::int64_t cols, 
   ASSERT_TRUE(dcodes.host() == codes) << rows << " x " << cols;
   ASSERT_EQ(word.host()[0], greatest.first_bad < 0 ? 0u : 42u);
 
+  const auto by_host = [&] {
+    DeviceArray<std::uint8_t> codes_again(code_bytes + 32, 0xC7), scales_again(scale_bytes + 32, 0xC7);
+    cuda::quantize(dx.get(), rows, cols, stride, g, o, codes_again.get(), scales_again.get(), {}, nullptr);
+    ASSERT_TRUE(scales_again.host() == scales && codes_again.host() == codes) << rows << " x " << cols;
+  };
+  by_host();
+  const auto both_ways = [&](auto zero, float decode) {
+    using Out = decltype(zero);
+    if (o.block != BlockShape::row16 || stride != cols) return;
+    const auto n = static_cast<std::size_t>(rows * cols);
+    std::vector<Out> expected(n);
+    reference::dequantize(codes.data(), scales.data(), decode, rows, cols, expected.data());
+    DeviceArray<Out> out(n);
+    DeviceArray<unsigned long long> again(1);
+    cuda::requantize(dx.get(), rows, cols, g, decode, out.get(), {again.get(), 42}, nullptr);
+    ASSERT_TRUE(same_bytes(out.host(), expected)) << rows << " x " << cols;
+    ASSERT_EQ(again.host()[0], greatest.first_bad < 0 ? 0u : 42u);
+  };
+  both_ways(0.0f, g.decode);
+  both_ways(Bf16{}, 1.0f);
+  both_ways(Fp16{}, 1.0f);
+  if (is_power_of_two(g.decode)) both_ways(Bf16{}, g.decode);
+
   const auto compare = [&](auto zero, float decode) {
     using Out = decltype(zero);
     const auto n = static_cast<std::size_t>(rows * cols);
@@ -65,6 +88,9 @@ void expect_same(const std::vector<T>& x, std::int64_t rows, std::int64_t cols, 
   compare(Bf16{}, 1.0f);
   compare(Fp16{}, 1.0f);
   if (is_power_of_two(g.decode)) compare(Bf16{}, g.decode);
+  compare(Fp16{}, 0x1p-12f);  // rounds, to subnormals too
+  compare(Fp16{}, 0x1p9f);    // overflows
+  compare(Fp16{}, 0x1p-30f);  // no factor that fp16 holds
 }
 
 std::vector<EncodeOptions> options() {

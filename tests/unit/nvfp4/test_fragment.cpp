@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "nvfp4/cuda/block_codec.h"
 #include "nvfp4/cuda/fragment.h"
 #include "nvfp4/cuda/packed_plan.h"
 
@@ -144,6 +145,35 @@ TYPED_TEST(FragmentTest, AWarpComputesATile) {
                     to_float(x[static_cast<std::size_t>(col * kCols + k)]);
       ASSERT_NEAR(sums[lane][i] * Fragment<T>::kUnscale, expected, 1e-9 * (1.0 + std::abs(expected)));
     }
+  }
+}
+
+TEST(BlockCodec, RoundsLikeThePlainEncoder) {
+  std::vector<float> values;
+  for (std::uint64_t bits = 0; bits < 0x7F800000u; bits += 12011)
+    values.push_back(bits_float(static_cast<std::uint32_t>(bits)));
+  for (const float tie : {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5.0f, 6.0f, 7.0f, 8.0f}) {
+    for (int step = -3; step <= 3; ++step)
+      values.push_back(bits_float(float_bits(tie) + static_cast<std::uint32_t>(step)));
+  }
+  values.insert(values.end(), {0.0f, kFloatMax, bits_float(kFloatInf)});
+  for (const float magnitude : values) {
+    for (const float v : {magnitude, -magnitude}) {
+      const std::uint32_t code = e2m1_encode(v);
+      ASSERT_EQ(e2m1_round_magnitude(v), std::abs(e2m1_decode(code))) << v;
+      ASSERT_EQ(e2m1_code_at_22(e2m1_round_magnitude(v)), (code & 7u) << 22) << v;
+    }
+  }
+  std::mt19937 rng(41);
+  std::normal_distribution<float> normal(0.0f, 3.0f);
+  for (int round = 0; round < 1000; ++round) {
+    float eight[8];
+    std::uint32_t expected = 0;
+    for (int i = 0; i < 8; ++i) {
+      eight[i] = round % 7 == i ? -0.0f : normal(rng);
+      expected |= static_cast<std::uint32_t>(e2m1_encode(eight[i] * 0.75f)) << (4 * i);
+    }
+    ASSERT_EQ(e2m1_magnitudes(eight, 0.75f) | e2m1_signs(eight), expected);
   }
 }
 

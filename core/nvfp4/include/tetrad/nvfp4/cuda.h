@@ -40,6 +40,18 @@ void quantize(const T* x, std::int64_t rows, std::int64_t cols, std::int64_t str
               const GlobalScale* global, const EncodeOptions& options, std::uint8_t* codes,
               std::uint8_t* scales, NonFiniteReport report, Stream stream);
 
+// The same with the scale given by the host.
+template <class T>
+void quantize(const T* x, std::int64_t rows, std::int64_t cols, std::int64_t stride, GlobalScale global,
+              const EncodeOptions& options, std::uint8_t* codes, std::uint8_t* scales, NonFiniteReport report,
+              Stream stream);
+
+// What quantize (profile te, blocks of 1 x 16) and dequantize would give one after the other, in one pass and
+// without the codes: x and out dense [rows, cols], of any two of float, Bf16 and Fp16.
+template <class T, class Out>
+void requantize(const T* x, std::int64_t rows, std::int64_t cols, GlobalScale global, float decode_scale,
+                Out* out, NonFiniteReport report, Stream stream);
+
 // As in codec.h, with the scale given by the host; the same rule for 16-bit outputs. T is float, Bf16 or
 // Fp16.
 template <class T>

@@ -1,0 +1,127 @@
+// device_kernels() of backend-nvfp4.cuda.so.
+#include <ATen/ops/empty.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <tetrad/nvfp4/cuda.h>
+#include <tetrad/nvfp4/cuda/packed_linear.h>
+
+#include <algorithm>
+#include <type_traits>
+
+#include "common.h"
+#include "device_kernels.h"
+
+namespace tetrad::backend_nvfp4 {
+namespace {
+
+using nvfp4::Bf16;
+using nvfp4::Fp16;
+
+template <class F>
+void with_type(at::ScalarType dtype, F&& f) {
+  if (dtype == at::kFloat)
+    f(static_cast<float*>(nullptr));
+  else if (dtype == at::kBFloat16)
+    f(static_cast<Bf16*>(nullptr));
+  else if (dtype == at::kHalf)
+    f(static_cast<Fp16*>(nullptr));
+  else
+    fail(StatusCode::unsupported, std::string("cannot encode or decode ") + c10::toString(dtype) +
+                                      "; use float32, bfloat16 or float16");
+}
+
+template <class T>
+const T* read_as(const at::Tensor& t) {
+  return static_cast<const T*>(t.const_data_ptr());
+}
+template <class T>
+T* write_as(const at::Tensor& t) {
+  return static_cast<T*>(t.mutable_data_ptr());
+}
+
+cudaStream_t stream_of(const at::Tensor& t) {
+  return c10::cuda::getCurrentCUDAStream(t.device().index()).stream();
+}
+
+class CudaKernels final : public DeviceKernels {
+ public:
+  void quantize(const at::Tensor& w, nvfp4::GlobalScale global, const nvfp4::EncodeOptions& encode,
+                const at::Tensor& codes, const at::Tensor& scales) const override {
+    const c10::cuda::CUDAGuard on(w.device());
+    with_type(w.scalar_type(), [&](auto* tag) {
+      using T = std::remove_pointer_t<decltype(tag)>;
+      nvfp4::cuda::quantize(read_as<T>(w), w.size(0), w.size(1), w.size(1), global, encode,
+                            write_as<std::uint8_t>(codes), write_as<std::uint8_t>(scales), {}, stream_of(w));
+    });
+  }
+
+  void dequantize(const at::Tensor& codes, const at::Tensor& scales, float scale,
+                  const at::Tensor& out) const override {
+    const c10::cuda::CUDAGuard on(out.device());
+    with_type(out.scalar_type(), [&](auto* tag) {
+      using T = std::remove_pointer_t<decltype(tag)>;
+      nvfp4::cuda::dequantize(read_as<std::uint8_t>(codes), read_as<std::uint8_t>(scales), scale, out.size(0),
+                              out.size(1), write_as<T>(out), stream_of(out));
+    });
+  }
+
+  void requantize(const at::Tensor& w, nvfp4::GlobalScale global, float scale,
+                  const at::Tensor& out) const override {
+    const c10::cuda::CUDAGuard on(w.device());
+    with_type(w.scalar_type(), [&](auto* from) {
+      using In = std::remove_pointer_t<decltype(from)>;
+      with_type(out.scalar_type(), [&](auto* to) {
+        using Out = std::remove_pointer_t<decltype(to)>;
+        nvfp4::cuda::requantize(read_as<In>(w), w.size(0), w.size(1), global, scale, write_as<Out>(out), {},
+                                stream_of(w));
+      });
+    });
+  }
+
+  bool takes_packed(std::int64_t rows, at::ScalarType dtype) const noexcept override {
+    return rows >= 1 && rows <= nvfp4::cuda::kMaxPackedRows && (dtype == at::kBFloat16 || dtype == at::kHalf);
+  }
+
+  std::vector<at::Tensor> packed_products(std::span<const Parameter* const> weights,
+                                          const at::Tensor& x) const override {
+    const c10::cuda::CUDAGuard on(x.device());
+    const at::Tensor from = x.stride(1) == 1 ? x : x.contiguous();
+    std::vector<at::Tensor> y;
+    std::vector<nvfp4::cuda::PackedLinear> group;
+    for (const Parameter* p : weights) {
+      y.push_back(at::empty({x.size(0), p->shape[0]}, x.options()));
+      nvfp4::cuda::PackedLinear w;
+      w.codes = read_as<std::uint8_t>(p->planes.codes);
+      w.scales = read_as<std::uint8_t>(p->planes.scales);
+      w.alpha = p->planes.decode_scale;
+      w.rows = p->shape[0];
+      w.y = y.back().mutable_data_ptr();
+      w.y_stride = p->shape[0];
+      group.push_back(w);
+    }
+    for (std::size_t first = 0; first < group.size(); first += nvfp4::cuda::kMaxPackedGroup) {
+      const std::size_t n = std::min<std::size_t>(nvfp4::cuda::kMaxPackedGroup, group.size() - first);
+      const std::span<const nvfp4::cuda::PackedLinear> part(group.data() + first, n);
+      const auto run = [&](auto* tag) {
+        using T = std::remove_pointer_t<decltype(tag)>;
+        nvfp4::cuda::packed_linear(read_as<T>(from), static_cast<int>(from.size(0)), from.size(1),
+                                   from.stride(0), part, nvfp4::cuda::PackedEpilogue::store, false,
+                                   stream_of(x));
+      };
+      if (x.scalar_type() == at::kBFloat16)
+        run(static_cast<Bf16*>(nullptr));
+      else
+        run(static_cast<Fp16*>(nullptr));
+    }
+    return y;
+  }
+};
+
+}  // namespace
+
+const DeviceKernels* device_kernels() noexcept {
+  static const CudaKernels kernels;
+  return &kernels;
+}
+
+}  // namespace tetrad::backend_nvfp4
