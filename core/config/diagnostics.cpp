@@ -1,11 +1,15 @@
 #include "config/diagnostics.h"
 
+#include "sdk/base/printable.h"
+
 #include <algorithm>
 #include <tuple>
 #include <utility>
 
 namespace tetrad::config {
 namespace {
+
+constexpr std::size_t max_line = 4000;
 
 std::string joined(const std::vector<Diagnostic>& errors) {
   std::string text;
@@ -36,7 +40,7 @@ std::string Diagnostic::to_string() const {
   std::string text = where.prefix();
   if (!text.empty()) text += ": ";
   if (severity == Severity::warning) text += "warning: ";
-  return text + message;
+  return printable(text + message, max_line);
 }
 
 ConfigError::ConfigError(std::vector<Diagnostic> errors)

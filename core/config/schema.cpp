@@ -26,8 +26,9 @@ std::string bound_text(const Field& field, double bound) {
 
 void collect_paths(const Field& section, const std::string& path, std::vector<std::string>& paths) {
   for (const Field& field : section.fields) {
-    paths.push_back(join_path(path, field.key));
-    if (field.type == Type::section) collect_paths(field, paths.back(), paths);
+    const std::string inner = join_path(path, field.key);  // not paths.back(): paths grows below
+    paths.push_back(inner);
+    if (field.type == Type::section) collect_paths(field, inner, paths);
   }
 }
 

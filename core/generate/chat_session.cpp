@@ -48,15 +48,29 @@ TurnResult ChatSession::turn(std::string_view user, const OnText& on_text,
                              const std::atomic<bool>& interrupt) {
   text::TurnTokens prompt = turns_ == 0 ? format_.first(system_, user) : format_.next(user);
   require_room(prompt.ids.size(), format_.close_ids().size());
-  TurnResult result = generate(std::move(prompt.ids), /*close=*/true, on_text, interrupt);
-  ++turns_;
-  return result;
+  const std::int64_t before = context_.length();
+  try {
+    TurnResult result = generate(std::move(prompt.ids), /*close=*/true, on_text, interrupt);
+    ++turns_;
+    return result;
+  } catch (...) {
+    take_back(before);
+    throw;
+  }
 }
 
 TurnResult ChatSession::complete(const std::vector<std::int32_t>& prompt_ids, const OnText& on_text,
                                  const std::atomic<bool>& interrupt) {
   require_room(prompt_ids.size(), 0);
   return generate(prompt_ids, /*close=*/false, on_text, interrupt);
+}
+
+void ChatSession::take_back(std::int64_t length) noexcept {
+  try {
+    context_.truncate(length);
+  } catch (const Error&) {
+    // The failure that led here is the one to report; a context that cannot be cut says so when it is fed.
+  }
 }
 
 void ChatSession::reset() {

@@ -23,10 +23,10 @@ const char* stop_reason_name(StopReason reason) noexcept;
 
 struct GenerationOptions {
   std::int64_t max_tokens = 256;
-  SamplingOptions sampling;
+  SamplingOptions sampling{};
   bool ignore_eos = false;
   bool stop_on_collapse = false;  // otherwise a collapse is reported in the result and generation goes on
-  std::vector<std::int32_t> stop_ids;
+  std::vector<std::int32_t> stop_ids{};
 };
 
 struct TurnResult {
@@ -51,7 +51,8 @@ class ChatSession {
               GenerationOptions options, std::optional<std::string> system);
 
   // One turn. Throws Error(usage) before anything is fed when history + prompt + max_tokens + close tokens
-  // pass the context limit. `interrupt` ends the generation cleanly: the turn is closed all the same.
+  // pass the context limit. `interrupt` ends the generation cleanly: the turn is closed all the same. A turn
+  // that fails half-way is taken back.
   TurnResult turn(std::string_view user, const OnText& on_text, const std::atomic<bool>& interrupt);
 
   // Generates from given ids instead of a user turn (raw prompts); the turn is not closed.
@@ -64,6 +65,7 @@ class ChatSession {
  private:
   TurnResult generate(std::vector<std::int32_t> prompt_ids, bool close, const OnText& on_text,
                       const std::atomic<bool>& interrupt);
+  void take_back(std::int64_t length) noexcept;
   void require_room(std::size_t prompt, std::size_t close) const;
 
   Context& context_;

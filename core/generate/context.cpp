@@ -28,7 +28,12 @@ class FirstNonFinite : public model::ForwardObserver {
 }  // namespace
 
 Context::Context(model::Transformer& model, KvPolicy& kv, ContextOptions options)
-    : model_(model), kv_(kv), options_(options), kv_weight_version_(model.weight_version()) {}
+    : model_(model), kv_(kv), options_(options), kv_weight_version_(model.weight_version()) {
+  if (options_.max_tokens < 1 || options_.prefill_chunk < 1) {
+    throw Error("[context] a limit of " + std::to_string(options_.max_tokens) + " tokens in chunks of " +
+                std::to_string(options_.prefill_chunk) + " makes no sense; both must be at least 1");
+  }
+}
 
 at::Tensor Context::feed(std::span<const std::int32_t> ids) {
   return run(ids, Head::last, nullptr);
@@ -76,11 +81,13 @@ at::Tensor Context::run_new(std::int64_t begin, Head head, const Visit* visit) {
 }
 
 void Context::roll_back(std::int64_t length) noexcept {
-  // Best effort on a way out that already has its error: ledger and cache agree again, so the caller may go
-  // on.
+  // On a way out that already has its error: whatever the policy answers now, the ledger is right, and a
+  // cache that does not agree with it is rebuilt before the next token.
   ledger_.resize(static_cast<std::size_t>(length));
   (void)kv_.abort();
-  if (retains()) (void)(kv_.lengths().next_position > length ? kv_.truncate(length) : Status{});
+  if (!retains()) return;
+  if (kv_.lengths().next_position > length) (void)kv_.truncate(length);
+  cache_valid_ = cache_valid_ && kv_.lengths().next_position == length;
 }
 
 at::Tensor Context::step(std::int64_t begin, std::int64_t end, model::ForwardObserver* observer) {
@@ -111,7 +118,7 @@ at::Tensor Context::run_chunk(std::int64_t begin, std::int64_t end, Head head, c
     (*visit)(first, all);
   }
   model::check(kv_.commit(end - begin), kv_name, "commit");
-  assert_lengths();
+  assert_lengths(end);
   return logits;
 }
 
@@ -142,13 +149,22 @@ void Context::name_first_non_finite() {
 }
 
 void Context::refresh_if_stale() {
-  if (kv_weight_version_ == model_.weight_version()) return;
-  kv_weight_version_ = model_.weight_version();
-  if (!retains() || ledger_.empty()) return;
-  const std::vector<std::int32_t> tokens = std::move(ledger_);
-  ledger_.clear();
-  model::check(kv_.reset(), kv_name, "reset");
-  append(tokens);
+  const std::uint64_t version = model_.weight_version();
+  if (cache_valid_ && kv_weight_version_ == version) return;
+  cache_valid_ = false;  // until all of it is rebuilt
+  if (retains() && !ledger_.empty()) {
+    model::check(kv_.reset(), kv_name, "reset");
+    try {
+      for (std::int64_t at = 0; at < length(); at += options_.prefill_chunk) {
+        run_chunk(at, std::min(length(), at + options_.prefill_chunk), Head::none, nullptr, length());
+      }
+    } catch (...) {
+      (void)kv_.abort();
+      throw;
+    }
+  }
+  kv_weight_version_ = version;
+  cache_valid_ = true;
 }
 
 void Context::truncate(std::int64_t length) {
@@ -156,22 +172,28 @@ void Context::truncate(std::int64_t length) {
     throw Error("[context] cannot truncate to " + std::to_string(length) + " tokens: the context holds " +
                 std::to_string(this->length()));
   }
-  if (retains()) model::check(length == 0 ? kv_.reset() : kv_.truncate(length), kv_name, "truncate");
+  const bool stale = !cache_valid_ && length > 0;  // rebuilt whole before the next token; nothing to cut
+  if (retains() && !stale)
+    model::check(length == 0 ? kv_.reset() : kv_.truncate(length), kv_name, "truncate");
   ledger_.resize(static_cast<std::size_t>(length));
-  assert_lengths();
+  if (stale) return;
+  assert_lengths(length);
+  if (length == 0) {
+    cache_valid_ = true;
+    kv_weight_version_ = model_.weight_version();
+  }
 }
 
-void Context::assert_lengths() const {
+void Context::assert_lengths(std::int64_t expected) const {
   if (!retains()) return;
   const KvLengths lengths = kv_.lengths();
-  // Within a chunked prefill the cache is behind the ledger; it must never be ahead, and both agree at the
-  // end.
   const bool lossless = (kv_.capabilities() & kv_lossless) != 0;
-  if (lengths.next_position > length() || (lossless && lengths.resident != lengths.next_position)) {
-    throw Error("[kv_cache] the cache holds " + std::to_string(lengths.resident) +
-                " tokens and continues at position " + std::to_string(lengths.next_position) +
-                ", the ledger has " + std::to_string(length()) + "; the policy broke its contract");
-  }
+  const bool resident =
+      lossless ? lengths.resident == expected : lengths.resident >= 0 && lengths.resident <= expected;
+  if (lengths.next_position == expected && resident) return;
+  throw Error("[kv_cache] the cache holds " + std::to_string(lengths.resident) +
+              " tokens and continues at position " + std::to_string(lengths.next_position) +
+              ", the ledger continues at " + std::to_string(expected) + "; the policy broke its contract");
 }
 
 }  // namespace tetrad::generate

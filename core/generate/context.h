@@ -1,7 +1,8 @@
 // One conversation's context: the ledger of token ids, which is the truth, and the KV cache that must agree
 // with it. feed() is the only way tokens enter; after every commit next_position == ledger length is
 // asserted, and for a lossless policy resident == ledger length. A change of the weights
-// (Transformer::weight_version) makes the cache stale: it is rebuilt from the ledger before the next token.
+// (Transformer::weight_version) makes the cache stale, and so may a failed step: it is rebuilt from the
+// ledger before the next token.
 #pragma once
 
 #include "model/transformer.h"
@@ -30,7 +31,7 @@ class Context {
 
   // Appends ids to the ledger and runs them through the model; fp32 logits [vocab] of the last one.
   // Throws Error(usage) when the limit would be passed, Error(numerics) naming the first layer and tensor
-  // when a logit is not finite, and what a plugin reports; ledger and cache are then as before the call.
+  // when a logit is not finite, and what a plugin reports; the context is then as before the call.
   at::Tensor feed(std::span<const std::int32_t> ids);
 
   // As feed(), but hands over the logits of every position: visit(first position of the chunk, fp32 [t,
@@ -65,7 +66,8 @@ class Context {
   at::Tensor run_chunk(std::int64_t begin, std::int64_t end, Head head, const Visit* visit,
                        std::int64_t visible_from);
   void refresh_if_stale();
-  void assert_lengths() const;
+  // The cache continues at `expected`, as the ledger does at this point of a prefill.
+  void assert_lengths(std::int64_t expected) const;
   void require_finite(const at::Tensor& logits);
   [[noreturn]] void name_first_non_finite();
 
@@ -74,6 +76,7 @@ class Context {
   ContextOptions options_;
   std::vector<std::int32_t> ledger_;
   std::uint64_t kv_weight_version_;  // the weights that the cached keys and values were computed with
+  bool cache_valid_ = true;          // false: a failure left the cache behind; it is rebuilt from the ledger
 };
 
 }  // namespace tetrad::generate

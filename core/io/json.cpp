@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "text/utf8.h"
+#include "sdk/base/printable.h"
 
 namespace tetrad::io {
 namespace {
@@ -147,21 +147,7 @@ json read_json(const std::filesystem::path& file, const JsonLimits& limits) {
 }
 
 std::string printable(std::string_view name) {
-  constexpr std::size_t longest = 200;
-  std::string out;
-  std::size_t at = 0;
-  while (at < name.size() && out.size() < longest) {
-    const text::Utf8Char c = text::decode_utf8(name, at);
-    const bool control = c.code_point < 0x20 || (c.code_point >= 0x7F && c.code_point < 0xA0);
-    if (c.status == text::Utf8Status::valid && !control) {
-      out.append(name.substr(at, c.length));
-    } else {
-      for (const char byte : name.substr(at, c.length))
-        out += fmt::format("\\x{:02X}", static_cast<unsigned char>(byte));
-    }
-    at += c.length;
-  }
-  return at < name.size() ? out + "..." : out;
+  return tetrad::printable(name);
 }
 
 }  // namespace tetrad::io

@@ -52,7 +52,8 @@ struct Entry {
     for (const json& item : list) {
       if (!item.is_number_unsigned() ||
           item.get<std::uint64_t>() > std::numeric_limits<std::int64_t>::max()) {
-        fail(fmt::format("'{}' holds {}, which is not a whole number from 0 to 2^63-1", key, item.dump()));
+        fail(fmt::format("'{}' holds {}, which is not a whole number from 0 to 2^63-1", key,
+                         printable(item.dump())));
       }
       result.push_back(item.get<std::int64_t>());
     }
@@ -87,7 +88,7 @@ Placed parse_entry(const Entry& entry, std::uint64_t data_bytes) {
   if (!dtype_field.is_string())
     entry.fail(fmt::format("'dtype' is not a string but {}", dtype_field.type_name()));
   const auto dtype = dtype_from_name(dtype_field.get_ref<const std::string&>());
-  if (!dtype) entry.fail(fmt::format("unknown dtype {}", dtype_field.dump()));
+  if (!dtype) entry.fail(fmt::format("unknown dtype {}", printable(dtype_field.dump())));
 
   Placed placed{{entry.name, *dtype, entry.numbers("shape", max_rank), {}}, 0, 0};
   const auto offsets = entry.numbers("data_offsets", 2);

@@ -18,7 +18,16 @@ struct Crumb {
 };
 // Initial-exec storage of the executable: safe to read in a signal handler.
 thread_local constinit Crumb crumb;
+// The newest mark of any thread: a plugin's work on libtorch's pool crashes on a thread without a mark.
+constinit std::atomic<const char*> newest_plugin{nullptr};
+constinit std::atomic<const char*> newest_function{nullptr};
 std::atomic<bool> reported{false};
+
+void mark(const char* plugin, const char* function) noexcept {
+  crumb = {plugin, function};
+  newest_function.store(function, std::memory_order_relaxed);
+  newest_plugin.store(plugin, std::memory_order_relaxed);
+}
 
 // Only async-signal-safe functions below.
 void put(const char* text) noexcept {
@@ -27,7 +36,17 @@ void put(const char* text) noexcept {
 
 void put_crumb() noexcept {
   if (crumb.plugin == nullptr) {
-    put(", outside of any plugin\n");
+    put(", outside of any plugin");
+    const char* plugin = newest_plugin.load(std::memory_order_relaxed);
+    const char* function = newest_function.load(std::memory_order_relaxed);
+    if (plugin != nullptr && function != nullptr) {
+      put("; another thread is in plugin '");
+      put(plugin);
+      put("', function '");
+      put(function);
+      put("'");
+    }
+    put("\n");
     return;
   }
   put(" while in plugin '");
@@ -87,11 +106,11 @@ void on_signal(int number) {
 
 Breadcrumb::Breadcrumb(const char* plugin, const char* function) noexcept
     : outer_plugin_(crumb.plugin), outer_function_(crumb.function) {
-  crumb = {plugin, function};
+  mark(plugin, function);
 }
 
 Breadcrumb::~Breadcrumb() {
-  crumb = {outer_plugin_, outer_function_};
+  mark(outer_plugin_, outer_function_);
 }
 
 void install_crash_handler() {

@@ -1,7 +1,8 @@
 // Says which plugin was running when the process crashes. A Breadcrumb marks the calling thread as being
-// inside a plugin's function for its lifetime (two stores to thread-local memory); install_crash_handler()
+// inside a plugin's function for its lifetime (a few stores to memory); install_crash_handler()
 // makes std::terminate and the fatal signals print it before the process ends in the ordinary way:
 //   error: [crash] signal 11 (SIGSEGV) while in plugin 'backend-x', function 'forward'
+// On a thread without a mark (a task of libtorch's pool) the newest mark of another one is named instead.
 #pragma once
 
 namespace tetrad::plugin {

@@ -12,6 +12,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "sdk/base/printable.h"
+
 namespace tetrad::plugin {
 namespace {
 
@@ -188,7 +190,7 @@ void read_dynamic(const File& file, const std::vector<Elf64_Phdr>& segments, con
                   ElfImage& image) {
   const std::string data = file.bytes(segment.p_offset, segment.p_filesz, kMaxDynamic, "dynamic section");
   std::vector<Elf64_Dyn> entries(data.size() / sizeof(Elf64_Dyn));
-  std::memcpy(entries.data(), data.data(), entries.size() * sizeof(Elf64_Dyn));
+  if (!entries.empty()) std::memcpy(entries.data(), data.data(), entries.size() * sizeof(Elf64_Dyn));
   const auto end =
       std::find_if(entries.begin(), entries.end(), [](const Elf64_Dyn& d) { return d.d_tag == DT_NULL; });
   entries.erase(end, entries.end());
@@ -204,10 +206,10 @@ void read_dynamic(const File& file, const std::vector<Elf64_Phdr>& segments, con
   const std::string strings =
       file.bytes(file_offset(segments, *address, "string table"), *size, kMaxStrings, "string table");
   for (const Elf64_Dyn& d : entries) {
-    if (d.d_tag == DT_NEEDED) image.needed.push_back(string_at(strings, d.d_un.d_val));
-    if (d.d_tag == DT_SONAME) image.soname = string_at(strings, d.d_un.d_val);
+    if (d.d_tag == DT_NEEDED) image.needed.push_back(printable(string_at(strings, d.d_un.d_val)));
+    if (d.d_tag == DT_SONAME) image.soname = printable(string_at(strings, d.d_un.d_val));
     if (d.d_tag == DT_RPATH || d.d_tag == DT_RUNPATH)
-      image.run_path.push_back(string_at(strings, d.d_un.d_val));
+      image.run_path.push_back(printable(string_at(strings, d.d_un.d_val)));
   }
 }
 
@@ -232,7 +234,7 @@ void read_symbols(const File& file, const Elf64_Ehdr& header, ElfDetail detail, 
     for (std::size_t i = 1; i < table.size() / sizeof(Elf64_Sym); ++i) {
       Elf64_Sym symbol;
       std::memcpy(&symbol, table.data() + i * sizeof symbol, sizeof symbol);
-      const std::string name = string_at(strings, symbol.st_name);
+      const std::string name = printable(string_at(strings, symbol.st_name), 1000);
       if (name.empty()) continue;
       if (symbol.st_shndx == SHN_UNDEF) {
         image.imported.push_back(name);

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "sdk/base/printable.h"
+
 namespace tetrad::plugin {
 namespace {
 
@@ -15,7 +17,7 @@ using nlohmann::json;
 constexpr int kMaxDepth = 32;
 
 [[noreturn]] void refuse(const std::string& text) {
-  throw Error(ExitCode::plugin_refused, "metadata: " + text);
+  throw Error(ExitCode::plugin_refused, "metadata: " + printable(text, 1000));
 }
 
 // The member of an object, of a given type, or a refusal that names it.
@@ -181,6 +183,20 @@ Fingerprint parse_fingerprint(const json& fields) {
   return Fingerprint{fields};
 }
 
+// People read these texts on a terminal, which must not take them for commands.
+void check_texts(const json& value) {
+  const auto check = [](const std::string& text) {
+    if (text != printable(text, text.size() + 1, Newlines::keep))
+      refuse(fmt::format("a control character in '{}'", text));
+  };
+  if (value.is_string()) check(value.get_ref<const std::string&>());
+  if (!value.is_structured()) return;
+  for (const auto& [key, item] : value.items()) {
+    if (value.is_object()) check(key);
+    check_texts(item);
+  }
+}
+
 json parse_text(const std::string& note) {
   const json::parser_callback_t bounded = [](int depth, json::parse_event_t, json&) {
     if (depth > kMaxDepth) refuse(fmt::format("nested deeper than {} levels", kMaxDepth));
@@ -215,6 +231,7 @@ json Metadata::to_json() const {
 Metadata parse_metadata(const std::string& note) {
   const json document = parse_text(note);
   if (!document.is_object()) refuse("must be a JSON object");
+  check_texts(document);
   if (document.value("note", json()) != 1)
     refuse("its format is " + document.value("note", json()).dump() + ", this host reads 1");
   Metadata result;

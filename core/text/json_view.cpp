@@ -1,5 +1,7 @@
 #include "text/json_view.h"
 
+#include "sdk/base/printable.h"
+
 #include <tetrad/base/error.h>
 
 #include <algorithm>
@@ -51,7 +53,7 @@ nlohmann::json parse_json(std::string_view text, const std::string& name) {
   try {
     return nlohmann::json::parse(text, guard);
   } catch (const nlohmann::json::exception& e) {
-    throw Error("[text] " + name + ": is not valid JSON: " + e.what());
+    throw Error("[text] " + name + ": is not valid JSON: " + printable(e.what(), 400));
   }
 }
 
@@ -63,8 +65,8 @@ nlohmann::json read_json_file(const std::filesystem::path& file, std::size_t max
 }
 
 void JsonView::fail(const std::string& message) const {
-  throw Error("[text] " + file_ + ": " + (path_.empty() ? std::string("the document") : path_) + " " +
-              message);
+  throw Error("[text] " + file_ + ": " +
+              printable((path_.empty() ? std::string("the document") : path_) + " " + message, 1000));
 }
 
 JsonView JsonView::child(const nlohmann::json& value, std::string path) const {

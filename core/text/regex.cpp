@@ -1,6 +1,8 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "text/regex.h"
 
+#include "sdk/base/printable.h"
+
 #include <tetrad/base/error.h>
 
 #include <pcre2.h>
@@ -36,8 +38,8 @@ Regex::Regex(const std::string& pattern) {
   owner->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
                               PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
   if (owner->code == nullptr) {
-    throw Error("[text] the regex " + pattern + " does not compile at offset " + std::to_string(offset) +
-                ": " + pcre2_message(error));
+    throw Error("[text] the regex " + printable(pattern) + " does not compile at offset " +
+                std::to_string(offset) + ": " + pcre2_message(error));
   }
   owner->jit = pcre2_jit_compile(owner->code, PCRE2_JIT_COMPLETE) == 0;
   code_ = std::move(owner);

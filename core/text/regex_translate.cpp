@@ -4,6 +4,7 @@
 //   \h \w \b \K \R \X and POSIX brackets mean other things, or depend on tables: refused.
 //   $ ^     Oniguruma: always at lines. PCRE2 without MULTILINE: at the text: refused.
 //   .       both stop at \n only. && and nested [ ] in classes are Oniguruma's set syntax: refused.
+#include "sdk/base/printable.h"
 #include "text/regex.h"
 #include "text/utf8.h"
 
@@ -57,8 +58,8 @@ class Translator {
 
  private:
   [[noreturn]] void refuse(const std::string& what) const {
-    throw Error("[text] the regex " + std::string(in_) + " uses " + what + " at offset " +
-                std::to_string(at_) + ", which has no known equivalent here; the tokenizer cannot be used");
+    throw Error("[text] the regex " + printable(in_) + " uses " + what + " at offset " + std::to_string(at_) +
+                ", which has no known equivalent here; the tokenizer cannot be used");
   }
 
   void take(std::size_t count) {

@@ -92,7 +92,15 @@ TEST_F(CrashDeathTest, OutsideOfPluginsAndNesting) {
         const plugin::Breadcrumb here("here", "one");
         std::thread([] { std::raise(SIGSEGV); }).join();
       },
-      testing::KilledBySignal(SIGSEGV), "SIGSEGV\\), outside of any plugin");
+      testing::KilledBySignal(SIGSEGV),
+      "SIGSEGV\\), outside of any plugin; another thread is in plugin 'here', function 'one'");
+  EXPECT_EXIT(
+      {
+        plugin::install_crash_handler();
+        { const plugin::Breadcrumb over("over", "one"); }
+        std::raise(SIGSEGV);
+      },
+      testing::KilledBySignal(SIGSEGV), "SIGSEGV\\), outside of any plugin\n");
 }
 
 TEST_F(CrashDeathTest, ShutdownDestroysWhatIsLeftNewestFirst) {

@@ -2,6 +2,7 @@
 #include "cli/engine/commands.h"
 #include "cli/engine/control.h"
 
+#include "plugin/breadcrumb.h"
 #include "plugin/loader.h"
 
 #include <c10/util/Exception.h>
@@ -31,6 +32,8 @@ std::pair<int, std::string> describe_exception() {
     return {static_cast<int>(ExitCode::runtime), "[memory] out of host memory"};
   } catch (const std::exception& e) {
     return {static_cast<int>(ExitCode::runtime), std::string("[engine] ") + e.what()};
+  } catch (...) {
+    return {static_cast<int>(ExitCode::runtime), "[engine] an exception that is not a std::exception"};
   }
 }
 
@@ -44,6 +47,7 @@ int fail(tetrad::cli::Control* control) {
 }  // namespace
 
 int main() {
+  tetrad::plugin::install_crash_handler();
   const std::map<std::string, std::function<int(tetrad::cli::Control&)>> commands = {
       {"chat", tetrad::cli::run_chat},     {"generate", tetrad::cli::run_generate},
       {"logits", tetrad::cli::run_logits}, {"eval", tetrad::cli::run_eval},

@@ -3,6 +3,7 @@
 // refused, not defaulted.
 #pragma once
 
+#include "cli/engine/marked_plugin.h"
 #include "cli/protocol/messages.h"
 #include "plugin/loader.h"
 
@@ -11,6 +12,7 @@
 #include <tetrad/torch/linear.h>
 #include <nlohmann/json.hpp>
 
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -35,22 +37,25 @@ Options plugin_options(const plugin::Plugin& plugin, const nlohmann::json& value
 // Every option at its default.
 Options default_options(const plugin::Plugin& plugin);
 
-// An object of a plugin with the plugin's name.
+// An object of a plugin with the plugin's name; a crash in one of its calls names both.
 template <class Interface>
 class PluginObject {
  public:
   PluginObject() = default;
   PluginObject(plugin::Plugin& plugin, const Options& options)
-      : plugin_(&plugin), handle_(plugin::create<Interface>(plugin, PluginKind<Interface>::name, options)) {}
+      : plugin_(&plugin),
+        handle_(plugin::create<Interface>(plugin, PluginKind<Interface>::name, options)),
+        marked_(mark_calls(*handle_, plugin.id().c_str())) {}
 
   const std::string& id() const noexcept { return plugin_->id(); }
   const std::string& version() const noexcept { return plugin_->version(); }
-  Interface* operator->() const noexcept { return handle_.get(); }
-  Interface& operator*() const noexcept { return *handle_.get(); }
+  Interface* operator->() const noexcept { return marked_.get(); }
+  Interface& operator*() const noexcept { return *marked_; }
 
  private:
   plugin::Plugin* plugin_ = nullptr;
   plugin::Handle<Interface> handle_;
+  std::unique_ptr<Interface> marked_;
 };
 
 // The run's plugin of Interface's kind, loaded for `cuda` or not, made with the options of its config

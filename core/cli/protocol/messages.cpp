@@ -6,6 +6,8 @@
 #include <limits>
 #include <string_view>
 
+#include "sdk/base/printable.h"
+
 namespace tetrad::cli {
 
 using nlohmann::json;
@@ -134,7 +136,7 @@ Message parse_message(const json& message) {
     throw Error(fmt::format(
         "[control] the other side speaks protocol version {}, this one {}: host and tetrad-engine "
         "come from different builds; build both again",
-        version.dump(), protocol_version));
+        printable(version.dump()), protocol_version));
   }
   const std::string type = text(message, "type");
   if (type == "run") return parse_run(message);

@@ -1,5 +1,6 @@
 #include "text/jinja/lexer.h"
 
+#include "sdk/base/printable.h"
 #include "text/jinja/value.h"
 #include "text/utf8.h"
 
@@ -272,7 +273,7 @@ class Lexer {
 }  // namespace
 
 void fail_at(const std::string& name, int line, const std::string& message) {
-  throw Error("[text] " + name + ":" + std::to_string(line) + ": " + message);
+  throw Error("[text] " + name + ":" + std::to_string(line) + ": " + printable(message, 1000));
 }
 
 std::vector<Token> tokenize(std::string_view source, const std::string& name) {

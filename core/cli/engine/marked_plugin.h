@@ -1,0 +1,17 @@
+// A plugin's object behind its own interface, with a breadcrumb (plugin/breadcrumb.h) around every call: when
+// the process crashes inside, its last words name the plugin and the function. Adds two stores to
+// thread-local memory and one virtual call; forwards everything else as it is.
+#pragma once
+
+#include <tetrad/torch/kv_policy.h>
+#include <tetrad/torch/linear.h>
+
+#include <memory>
+
+namespace tetrad::cli {
+
+// `object` and `plugin`, the plugin's id, must outlive the result.
+std::unique_ptr<LinearBackend> mark_calls(LinearBackend& object, const char* plugin);
+std::unique_ptr<KvPolicy> mark_calls(KvPolicy& object, const char* plugin);
+
+}  // namespace tetrad::cli

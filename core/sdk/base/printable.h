@@ -1,0 +1,16 @@
+// Text from a hostile file made fit for a message: a terminal must not obey it, JSON must be able to hold it.
+// Bytes that are no UTF-8 and control characters become \xNN, very long texts are cut. Every message that
+// quotes a file, a socket or another library's view of one passes through here.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace tetrad {
+
+enum class Newlines : bool { escape, keep };
+
+std::string printable(std::string_view text, std::size_t longest = 200, Newlines newlines = Newlines::escape);
+
+}  // namespace tetrad
