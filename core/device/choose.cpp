@@ -4,6 +4,8 @@
 #include <dlfcn.h>
 #include <tetrad/base/error.h>
 
+#include "device/cuda_ops.h"
+
 #include <filesystem>
 #include <optional>
 
@@ -24,6 +26,8 @@ std::string load_error(const std::string& library) {
   return library + " cannot be loaded (" + (why != nullptr ? why : "no reason given") + ")";
 }
 
+CudaOps* loaded_ops = nullptr;
+
 struct Loaded {
   DeviceRuntime* runtime = nullptr;
   std::string missing;  // why CUDA cannot be used
@@ -43,7 +47,10 @@ Loaded load_cuda() {
                          "; this build has no CUDA half: run `make build` on a machine with a GPU"};
   }
   const auto entry = reinterpret_cast<DeviceRuntimeEntry>(dlsym(library, kDeviceRuntimeEntry));
-  if (entry == nullptr) return {nullptr, load_error("libtetrad_cuda.so") + "; it belongs to another version"};
+  const auto ops = reinterpret_cast<CudaOpsEntry>(dlsym(library, kCudaOpsEntry));
+  if (entry == nullptr || ops == nullptr)
+    return {nullptr, load_error("libtetrad_cuda.so") + "; it belongs to another version"};
+  loaded_ops = ops();
   return {entry(), {}};
 }
 
@@ -63,6 +70,16 @@ Choice choose(const std::string& name) {
   const at::Device device(at::kCUDA, asked.has_index() ? asked.index() : static_cast<at::DeviceIndex>(0));
   const DeviceInfo info = cuda.runtime->info(device.index());  // throws when there is no such device
   return {device, cuda.runtime, automatic ? "auto: " + info.name : ""};
+}
+
+CudaOps* cuda_ops() noexcept {
+  return loaded_ops;
+}
+
+CudaOps* cuda_ops_for(const at::Tensor& t) noexcept {
+  const bool taken = loaded_ops != nullptr && t.is_cuda() && t.is_contiguous() &&
+                     (t.scalar_type() == at::kBFloat16 || t.scalar_type() == at::kHalf);
+  return taken ? loaded_ops : nullptr;
 }
 
 }  // namespace tetrad::device
