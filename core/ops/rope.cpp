@@ -17,26 +17,26 @@ RopeTable::RopeTable(const std::vector<double>& inv_freq, double attention_scali
       at::from_blob(narrow.data(), {static_cast<std::int64_t>(narrow.size())}, at::kFloat).clone().to(device);
 }
 
-void RopeTable::grow(std::int64_t positions) {
+void RopeTable::grow(std::int64_t positions, at::ScalarType dtype) {
   // Doubling keeps the number of regrowths logarithmic; values do not depend on the table's size.
   const std::int64_t size = std::max<std::int64_t>(positions, cos_.defined() ? 2 * cos_.size(0) : 512);
   const at::Tensor position = at::arange(size, inv_freq_.options()).unsqueeze(1);
   const at::Tensor angle = position.mul(inv_freq_.unsqueeze(0));  // fp32 [size, head_dim / 2]
-  cos_ = at::cos(angle).mul(attention_scaling_).unsqueeze(1);
-  sin_ = at::sin(angle).mul(attention_scaling_).unsqueeze(1);
+  cos_ = at::cos(angle).mul(attention_scaling_).to(dtype).unsqueeze(1);
+  sin_ = at::sin(angle).mul(attention_scaling_).to(dtype).unsqueeze(1);
 }
 
 at::Tensor RopeTable::apply(const at::Tensor& x, std::int64_t begin) {
   const std::int64_t tokens = x.size(0);
-  if (!cos_.defined() || cos_.size(0) < begin + tokens) grow(begin + tokens);
+  const at::ScalarType dtype = x.scalar_type();
+  if (!cos_.defined() || cos_.size(0) < begin + tokens || cos_.scalar_type() != dtype)
+    grow(begin + tokens, dtype);
   const at::Tensor cos = cos_.narrow(0, begin, tokens);
   const at::Tensor sin = sin_.narrow(0, begin, tokens);
   const std::int64_t half = x.size(-1) / 2;
-  const at::Tensor wide = x.to(at::kFloat);
-  const at::Tensor lower = wide.narrow(-1, 0, half);
-  const at::Tensor upper = wide.narrow(-1, half, half);
-  return at::cat({lower.mul(cos).sub(upper.mul(sin)), upper.mul(cos).add(lower.mul(sin))}, -1)
-      .to(x.scalar_type());
+  const at::Tensor lower = x.narrow(-1, 0, half);
+  const at::Tensor upper = x.narrow(-1, half, half);
+  return at::cat({lower.mul(cos).sub(upper.mul(sin)), upper.mul(cos).add(lower.mul(sin))}, -1);
 }
 
 }  // namespace tetrad::ops

@@ -54,5 +54,36 @@ TEST(Rope, attention_scaling_multiplies) {
   EXPECT_LT((scaled.apply(x, 5) - plain.apply(x, 5) * 2).abs().max().item<double>(), 1e-6);
 }
 
+// Every intermediate is rounded, as in transformers: the test does it with scalars.
+template <class T>
+void expect_rounded_at_each_step(at::ScalarType dtype) {
+  at::manual_seed(4);
+  const std::vector<double> inv_freq = frequencies(16, 10000.0);
+  RopeTable table(inv_freq, 1.0, at::kCPU);
+  const at::Tensor x = at::randn({5, 3, 16}).to(dtype);
+  (void)table.apply(x.to(at::kFloat), 40);  // a table of another dtype must not be taken
+  const at::Tensor y = table.apply(x, 40);
+  ASSERT_EQ(y.scalar_type(), dtype);
+  const at::Tensor angle =
+      at::arange(40, 45, at::kFloat).unsqueeze(1) * at::tensor(inv_freq).to(at::kFloat).unsqueeze(0);
+  const at::Tensor cos = angle.cos(), sin = angle.sin();
+  const auto rounded = [](float value) { return static_cast<float>(static_cast<T>(value)); };
+  for (std::int64_t t = 0; t < 5; ++t) {
+    for (std::int64_t h = 0; h < 3; ++h) {
+      for (std::int64_t i = 0; i < 8; ++i) {
+        const float c = rounded(cos[t][i].item<float>()), s = rounded(sin[t][i].item<float>());
+        const float a = x[t][h][i].item<float>(), b = x[t][h][i + 8].item<float>();
+        EXPECT_EQ(y[t][h][i].item<float>(), rounded(rounded(a * c) - rounded(b * s)));
+        EXPECT_EQ(y[t][h][i + 8].item<float>(), rounded(rounded(b * c) + rounded(a * s)));
+      }
+    }
+  }
+}
+
+TEST(Rope, sixteen_bits_are_rounded_at_each_step) {
+  expect_rounded_at_each_step<c10::BFloat16>(at::kBFloat16);
+  expect_rounded_at_each_step<c10::Half>(at::kHalf);
+}
+
 }  // namespace
 }  // namespace tetrad::ops
