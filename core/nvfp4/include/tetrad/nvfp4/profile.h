@@ -71,7 +71,8 @@ TETRAD_HD inline GlobalScale exact_scale(float amax, Profile profile) {
     return {encode, 1.0f / encode};
   }
   if (profile == Profile::compressed_tensors) {
-    const float encode = kScaleRange / amax;
+    // Python's 2688 / tensor, which torch computes as a product with the reciprocal: two roundings.
+    const float encode = (1.0f / amax) * kScaleRange;
     if (encode > kFloatMax) return {};
     return {encode, 1.0f / encode};
   }
