@@ -106,7 +106,8 @@ TurnResult ChatSession::generate(std::vector<std::int32_t> prompt_ids, bool clos
     const at::Tensor row = logits.cpu();
     const Choice choice = sampler_.pick({row.const_data_ptr<float>(), static_cast<std::size_t>(row.numel())},
                                         context_.ledger());
-    result.smallest_gap = std::min(result.smallest_gap, choice.top1 - choice.top2);
+    result.gaps.push_back(choice.top1 - choice.top2);
+    result.smallest_gap = std::min(result.smallest_gap, result.gaps.back());
     const bool stop = !options_.ignore_eos && std::find(options_.stop_ids.begin(), options_.stop_ids.end(),
                                                         choice.id) != options_.stop_ids.end();
     if (stop) {

@@ -40,7 +40,8 @@ struct TurnResult {
   double first_token_seconds = 0.0;     // until the first token was chosen and handed to on_text
   double decode_seconds = 0.0;          // from the first token to the last
   std::int64_t decoded_tokens = 0;      // tokens that decode_seconds covers
-  float smallest_gap = 0.0F;            // smallest top-1/top-2 logit gap among the chosen tokens
+  std::vector<float> gaps;              // top-1/top-2 logit gap of each choice, the stop token's included
+  float smallest_gap = 0.0F;            // the smallest of them
 };
 
 class ChatSession {

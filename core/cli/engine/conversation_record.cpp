@@ -50,6 +50,7 @@ nlohmann::json turn_record(const generate::TurnResult& result, const generate::C
       {"prefill_tok_s", rate(static_cast<double>(result.prompt_ids.size()), result.prefill_seconds)},
       {"decode_s", result.decode_seconds},
       {"decode_tok_s", rate(static_cast<double>(result.decoded_tokens), result.decode_seconds)},
+      {"top1_top2_gaps", result.gaps},
       {"smallest_top1_top2_gap", result.smallest_gap},
       {"seq_len", context.kv_lengths().resident},
       {"context_tokens", context.length()},

@@ -42,6 +42,7 @@ int run_generate(Control& control) {
       {"kv", {{"seq_len", turn["seq_len"]}, {"context_tokens", turn["context_tokens"]}}},
       {"plugins", session.identity().plugins()},
       {"compute", session.identity().compute},
+      {"top1_top2_gaps", turn["top1_top2_gaps"]},
       {"smallest_top1_top2_gap", turn["smallest_top1_top2_gap"]},
       {"collapse", turn["collapse"]},
   };
