@@ -18,6 +18,8 @@ SPECIAL = ("<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_
 PLAIN = ("<tool_call> </tool_call> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|> <|repo_name|> <|file_sep|> "
          "<tool_response> </tool_response> <think> </think>").split()
 
+DEFAULT_TEMPLATE = pathlib.Path(__file__).parent.parent / "data/text/templates/qwen3-instruct.jinja"
+
 
 def byte_alphabet():
     own = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
@@ -81,5 +83,4 @@ if __name__ == "__main__":
     parser.add_argument("out")
     parser.add_argument("--template", help="chat template file; default: tests/data/text/templates/qwen3-instruct.jinja")
     args = parser.parse_args()
-    default = pathlib.Path(__file__).parent.parent / "data/text/templates/qwen3-instruct.jinja"
-    build(args.out, pathlib.Path(args.template or default).read_text(encoding="utf-8"))
+    build(args.out, pathlib.Path(args.template or DEFAULT_TEMPLATE).read_text(encoding="utf-8"))
