@@ -132,8 +132,9 @@ void rotation(std::mt19937& rng, std::int64_t tokens, std::int64_t heads, std::i
     for (std::int64_t i = 0; i < half; ++i) {
       const auto low = static_cast<std::size_t>(i), high = static_cast<std::size_t>(i + half);
       const auto at = static_cast<std::size_t>((begin + token) * half + i);
-      out[low] = in[low] * cos[at] - in[high] * sin[at];
-      out[high] = in[high] * cos[at] + in[low] * sin[at];
+      const float c = rounded<T>(cos[at]), s = rounded<T>(sin[at]);
+      out[low] = rounded<T>(in[low] * c) - rounded<T>(in[high] * s);
+      out[high] = rounded<T>(in[high] * c) + rounded<T>(in[low] * s);
     }
     return out;
   };

@@ -61,8 +61,9 @@ __global__ void __launch_bounds__(kWarps * 32) qk_norm_rope_kernel(const __grid_
     if (i >= half) break;
     float low = lower[p], high = upper[p];
     if (!is_value) {
-      low = lower[p] * cos[i] - upper[p] * sin[i];
-      high = upper[p] * cos[i] + lower[p] * sin[i];
+      const float c = rounded<T>(cos[i]), s = rounded<T>(sin[i]);
+      low = rounded<T>(lower[p] * c) - rounded<T>(upper[p] * s);
+      high = rounded<T>(upper[p] * c) + rounded<T>(lower[p] * s);
     }
     to[i] = from_float<T>(low);
     to[i + half] = from_float<T>(high);
