@@ -145,6 +145,31 @@ json capability_list(const json& plugin) {
   return list;
 }
 
+// What a linear backend's stored weight is to the parameter's values.
+void check_weights(const json& numerics) {
+  if (!numerics.contains("weights")) return;
+  const json& weights = member(numerics, "numerics.", "weights", json::value_t::object);
+  const std::string where = "numerics.weights.";
+  const std::string reference = text_member(weights, where, "reference");
+  if (!one_of(reference, {"dense", "nvfp4"}))
+    refuse(fmt::format("{}reference '{}' is not dense or nvfp4", where, reference));
+  const auto bound = weights.find("bound");
+  if (bound != weights.end() && !(bound->is_number() && bound->get<double>() >= 0))
+    refuse(where + "bound must be a number >= 0");
+  const auto group = weights.find("group");
+  if (group != weights.end() && *group != "row" && *group != "tensor" &&
+      !(group->is_number_integer() && *group > 0)) {
+    refuse(where + "group must be 'row', 'tensor' or a number of columns");
+  }
+  const std::string profile = optional_text(weights, where, "profile");
+  if (!profile.empty() && !one_of(profile, {"te", "torchao_inference", "modelopt", "compressed_tensors"}))
+    refuse(fmt::format("{}profile '{}' is not te, torchao_inference, modelopt or compressed_tensors", where,
+                       profile));
+  const std::string global = optional_text(weights, where, "global_scale");
+  if (!global.empty() && !one_of(global, {"power_of_two", "exact"}))
+    refuse(fmt::format("{}global_scale '{}' is not power_of_two or exact", where, global));
+}
+
 void check_numerics(const json& numerics) {
   const auto deterministic = numerics.find("deterministic");
   if (deterministic != numerics.end() && !deterministic->is_boolean() && !deterministic->is_string()) {
@@ -152,6 +177,7 @@ void check_numerics(const json& numerics) {
   }
   optional_text(numerics, "numerics.", "accumulation");
   optional_text(numerics, "numerics.", "rounding");
+  check_weights(numerics);
   if (!numerics.contains("bounds")) return;
   for (const auto& [dtype, bound] : member(numerics, "numerics.", "bounds", json::value_t::object).items()) {
     if (!bound.is_number() || !(bound.get<double>() >= 0))

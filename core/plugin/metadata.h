@@ -12,7 +12,8 @@
 //   capabilities  list of {device: cpu|cuda, support: native|emulated|unsupported, ...}, or one object with
 //                 `devices`, a list, for the same claims on each (support then defaults to native): claims
 //                 for `list` and `inspect`; the engine compares them with the plugin's own answers
-//   numerics      {deterministic: bool or text, accumulation, rounding, bounds: {dtype: number}}
+//   numerics      {deterministic: bool or text, accumulation, rounding, bounds: {dtype: number},
+//                 weights: {reference: dense|nvfp4, bound, group: row|tensor|columns, profile, global_scale}}
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -12,5 +12,6 @@ int run_logits(Control& control);
 int run_eval(Control& control);
 int run_doctor(Control& control);
 int run_why(Control& control);
+int run_check(Control& control);
 
 }  // namespace tetrad::cli

@@ -52,6 +52,7 @@ int main() {
       {"chat", tetrad::cli::run_chat},     {"generate", tetrad::cli::run_generate},
       {"logits", tetrad::cli::run_logits}, {"eval", tetrad::cli::run_eval},
       {"doctor", tetrad::cli::run_doctor}, {"why", tetrad::cli::run_why},
+      {"check", tetrad::cli::run_check},
   };
   std::unique_ptr<tetrad::cli::Control> control;
   try {

@@ -132,6 +132,23 @@ class Builder {
         ->capture_default_str();
     why->add_flag("--no-engine", a_.no_engine, "Only what the files claim; load nothing");
     json(why, "As JSON");
+    CLI::App* check =
+        command(plugins, "check", "Run a plugin's conformance cases, each in its own process; exit 0 or 3");
+    check->add_option("PLUGIN", a_.plugin, "Id, or path of a file")->required();
+    check->add_option("--option", a_.options, "Option of the plugin (repeatable; others at their defaults)")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
+    check
+        ->add_option("--case", a_.cases, "Only cases whose name matches, e.g. 'linear/forward*' (repeatable)")
+        ->type_name("PATTERN")
+        ->allow_extra_args(false);
+    check->add_option("--device", a_.device, "Check on this device: cpu (the default), cuda or cuda:N");
+    check->add_option("--timeout", a_.timeout_secs, "Seconds that a case may take")
+        ->type_name("SECS")
+        ->check(CLI::Range(0.1, 86400.0))
+        ->capture_default_str();
+    check->add_option("--engine", a_.engine, "")->group("");
+    json(check, "As JSON");
   }
 
   void add_other_commands() {

@@ -11,7 +11,7 @@ namespace tetrad::cli {
 
 struct Arguments {
   // "run" (no command, with --config), "chat", "generate", "eval", "logits", "tokenize", "guard", "doctor",
-  // "config validate|show|schema|diff", "plugins list|inspect|why"
+  // "config validate|show|schema|diff", "plugins list|inspect|why|check"
   std::string command;
   std::vector<std::string> configs;
   std::vector<std::string> sets;
@@ -28,8 +28,11 @@ struct Arguments {
   std::vector<std::string> files;  // config commands
   std::string key;
 
-  std::string plugin;           // plugins inspect: id or path; why: kind
-  std::string device = "auto";  // plugins why
+  std::string plugin;                // plugins inspect, check: id or path; why: kind
+  std::string device = "auto";       // plugins why, check
+  std::vector<std::string> options;  // plugins check: key=value
+  std::vector<std::string> cases;    // plugins check: patterns
+  double timeout_secs = 60;          // plugins check: for each case
 
   std::string limit_gb = "auto";  // guard
   double over_secs = 0;

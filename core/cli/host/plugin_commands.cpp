@@ -1,7 +1,9 @@
 #include "cli/doctor/engine_facts.h"
 #include "cli/host/commands.h"
 #include "cli/launch/engine_path.h"
+#include "cli/launch/option_arguments.h"
 #include "cli/launch/prepare.h"
+#include "cli/supervise/supervisor.h"
 #include "guard/tree.h"
 #include "plugin/commands.h"
 
@@ -77,6 +79,31 @@ int why(const Arguments& arguments, const plugin::Registry& registry,
   return code;
 }
 
+// Judges the file and the options here; the engine runs the cases, under the guard, because nobody knows yet
+// what the plugin does.
+int check(const Arguments& arguments, const plugin::Registry& registry) {
+  const plugin::Candidate candidate = registry.locate(arguments.plugin);
+  if (!candidate.refusal.empty())
+    throw Error(ExitCode::plugin_refused, "[plugin] " + candidate.describe_refusal());
+  RunMessage run;
+  run.command = "check";
+  run.plugins.push_back({candidate.metadata->kinds.front(), candidate.id, candidate.file.string(),
+                         candidate.metadata->version, candidate.metadata->to_json()});
+  run.args = {{"options", read_option_arguments(*candidate.metadata, arguments.options)},
+              {"device", arguments.device == "auto" ? "cpu" : arguments.device},
+              {"cases", arguments.cases},
+              {"timeout_secs", arguments.timeout_secs},
+              {"json", arguments.json}};
+  guard::Settings limits;
+  limits.limit_gb = guard::LimitWord::automatic;
+  Supervision supervision;
+  supervision.limits = guard::make_limits(limits, guard::read_capacity());
+  run.guard_limit_bytes = supervision.limits->limit_bytes;
+  Program engine;
+  engine.file = arguments.engine.empty() ? find_engine(program_folder()).string() : arguments.engine;
+  return supervise(std::move(engine), run, supervision);
+}
+
 }  // namespace
 
 int run_plugins_command(const Arguments& arguments) {
@@ -85,6 +112,7 @@ int run_plugins_command(const Arguments& arguments) {
   if (arguments.command == "plugins inspect") {
     return plugin::command_inspect(registry, arguments.plugin, std::cout, arguments.json);
   }
+  if (arguments.command == "plugins check") return check(arguments, registry);
   std::optional<std::string> chosen;
   if (!arguments.configs.empty()) {
     const config::Composed composed = config::compose(arguments.configs, arguments.sets);
