@@ -32,6 +32,9 @@ class Guard {
   // how many readings of the tree failed, if any did.
   std::string last_line() const;
 
+  // The extremes that last_line() names.
+  const State& state() const noexcept { return state_; }
+
   // Kills the whole tree; see ProcessTree::kill_all.
   std::size_t kill(double patience_secs, void (*reap)(void*), void* context) noexcept;
 

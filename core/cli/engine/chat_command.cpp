@@ -33,7 +33,7 @@ class Chat {
     const nlohmann::json& options = session_.config().at("chat");
     const bool scripted = options.at("prompt").is_string();
     const int code = scripted ? run_script(options) : run_stdin();
-    write_record(session_, {{"turns", turns_}, {"ttft_s", first_token_seconds_}});
+    write_record(session_, {{"ttft_s", first_token_seconds_}});
     return code;
   }
 
@@ -82,7 +82,7 @@ class Chat {
                    result.withheld_bytes);
     }
     std::fprintf(stderr, "%s\n", kvc_line(chat_.turns(), result, session_.context()).c_str());
-    turns_.push_back(turn_record(result, session_.context()));
+    record_turn(session_, prompt, turn_record(result, session_.context()));
     session_.control().phase("turn", memory_.sample());
     return report_collapse(result);
   }
@@ -90,7 +90,6 @@ class Chat {
   MemoryWatch memory_;
   Session session_;
   generate::ChatSession chat_;
-  nlohmann::json turns_ = nlohmann::json::array();
   double first_token_seconds_ = 0.0;
 };
 

@@ -1,12 +1,10 @@
 #include "cli/engine/conversation_record.h"
 
-#include "io/atomic_file.h"
-
 #include <fmt/format.h>
 #include <tetrad/base/error.h>
 
 #include <cstdio>
-#include <filesystem>
+#include <utility>
 
 namespace tetrad::cli {
 namespace {
@@ -48,6 +46,7 @@ nlohmann::json turn_record(const generate::TurnResult& result, const generate::C
       {"prefill_tokens", result.prompt_ids.size()},
       {"prefill_s", result.prefill_seconds},
       {"prefill_tok_s", rate(static_cast<double>(result.prompt_ids.size()), result.prefill_seconds)},
+      {"decoded_tokens", result.decoded_tokens},
       {"decode_s", result.decode_seconds},
       {"decode_tok_s", rate(static_cast<double>(result.decoded_tokens), result.decode_seconds)},
       {"top1_top2_gaps", result.gaps},
@@ -65,14 +64,16 @@ nlohmann::json memory_record(Session& session) {
   return {{"host_peak_bytes", session.memory().peak()}, {"device_peak_bytes", session.device_peak_bytes()}};
 }
 
+void record_turn(Session& session, std::string_view prompt, nlohmann::json turn) {
+  session.record().add_turn(prompt, std::move(turn));
+  session.record().set("memory", memory_record(session));
+  session.record().save();
+}
+
 void write_record(Session& session, const nlohmann::json& results) {
-  if (!session.run().run_dir) return;
-  nlohmann::json record = {{"run", session.identity().to_json()},
-                           {"command", session.run().command},
-                           {"load_s", session.load_seconds()},
-                           {"memory", memory_record(session)}};
-  record.update(results);
-  io::write_file(std::filesystem::path(*session.run().run_dir) / "record.json", record.dump(2) + "\n");
+  for (const auto& [key, value] : results.items()) session.record().set(key, value);
+  session.record().set("memory", memory_record(session));
+  session.record().finish();
 }
 
 }  // namespace tetrad::cli

@@ -28,7 +28,10 @@ nlohmann::json turn_record(const generate::TurnResult& result, const generate::C
 // {"host_peak_bytes", "device_peak_bytes"}.
 nlohmann::json memory_record(Session& session);
 
-// Writes run_dir/record.json (crash-safe) when the run has a folder.
+// Adds a turn to the run's record and saves it.
+void record_turn(Session& session, std::string_view prompt, nlohmann::json turn);
+
+// Ends the run's record with `results` (keys of record.json). Throws Error when it cannot be written.
 void write_record(Session& session, const nlohmann::json& results);
 
 }  // namespace tetrad::cli

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <string>
@@ -77,6 +78,7 @@ int run_eval(Control& control) {
                                      " tokens: text between the windows would be skipped");
   }
   const bool progress = isatty(STDERR_FILENO) == 1;
+  const auto start = std::chrono::steady_clock::now();
   Score score;
   std::int64_t scored_to = 0;
   for (std::int64_t begin = 0; begin + 1 < total && scored_to < total; begin += stride) {
@@ -91,6 +93,7 @@ int run_eval(Control& control) {
   }
   if (progress) std::fprintf(stderr, "\n");
 
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const auto count = static_cast<double>(score.tokens);
   const double mean = score.nll / count;
   const double variance = std::max(0.0, score.nll_squared / count - mean * mean);
@@ -103,6 +106,8 @@ int run_eval(Control& control) {
                                  {"scored_tokens", score.tokens},
                                  {"window", window},
                                  {"stride", stride},
+                                 {"seconds", seconds},
+                                 {"tok_s", seconds > 0 ? count / seconds : 0.0},
                                  {"plugins", session.identity().plugins()},
                                  {"compute", session.identity().compute},
                                  {"memory", memory_record(session)}};

@@ -52,7 +52,8 @@ int run_generate(Control& control) {
     std::printf("\n");
     std::fprintf(stderr, "%s\n", kvc_line(1, result, session.context()).c_str());
   }
-  write_record(session, {{"result", record}});
+  record_turn(session, prompt, turn);
+  write_record(session, {{"result", record}, {"ttft_s", first_token}});
   return report_collapse(result);
 }
 

@@ -1,6 +1,7 @@
 // `logits`: the logits of every position of a prompt, as a safetensors file any engine can be compared with:
 // input_ids int64 [T], logits float32 [T, V].
 #include "cli/engine/commands.h"
+#include "cli/engine/conversation_record.h"
 #include "cli/engine/input_file.h"
 #include "cli/engine/session.h"
 #include "io/safetensors_writer.h"
@@ -8,6 +9,7 @@
 #include <tetrad/base/error.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -65,6 +67,11 @@ int run_logits(Control& control) {
   writer.finish();
   std::fprintf(stderr, "[logits] %lld positions x %lld logits -> %s\n", static_cast<long long>(tokens),
                static_cast<long long>(vocab), out.c_str());
+  write_record(session, {{"result",
+                          {{"out", std::filesystem::absolute(out).string()},
+                           {"input_ids", ids},
+                           {"positions", tokens},
+                           {"vocab_size", vocab}}}});
   return 0;
 }
 

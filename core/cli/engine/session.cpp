@@ -58,7 +58,10 @@ nlohmann::json RunIdentity::to_json() const {
 }
 
 Session::Session(Control& control, MemoryWatch& memory)
-    : control_(control), memory_(memory), directory_(config().at("model").at("path").get<std::string>()) {
+    : control_(control),
+      memory_(memory),
+      record_(control.run()),
+      directory_(config().at("model").at("path").get<std::string>()) {
   if (const auto threads = config().at("run").at("threads").get<int>(); threads > 0)
     at::set_num_threads(threads);
   identity_.config_file = run().config_file;
@@ -67,6 +70,7 @@ Session::Session(Control& control, MemoryWatch& memory)
   load_plugins();
   load_weights();
   load_seconds_ = seconds_since_host_start();
+  record_.set("load_s", load_seconds_);
   control_.phase("ready", memory_.sample());
 }
 
@@ -118,6 +122,11 @@ void Session::load_weights() {
                               : fmt::format("{} ({} shards)", files.path().string(), files.shards().size());
   identity_.weight_identity = files.identity();
   std::fprintf(stderr, "%s\n", identity_.first_line().c_str());
+  record_.set("run", identity_.to_json());
+  record_.set("model", {{"path", directory_.string()},
+                        {"architecture", model::architecture_name(model_config_.architecture)},
+                        {"weight_bytes", files.tensor_bytes()}});
+  record_.save();
   control_.phase("model_loading", memory_.sample(), files.tensor_bytes());
 
   const bool terminal = isatty(STDERR_FILENO) == 1;

@@ -5,6 +5,7 @@
 #include "cli/engine/control.h"
 #include "cli/engine/memory_watch.h"
 #include "cli/engine/plugins.h"
+#include "cli/engine/run_record.h"
 #include "device/choose.h"
 #include "generate/chat_session.h"
 #include "generate/context.h"
@@ -45,6 +46,8 @@ class Session {
   const nlohmann::json& config() const noexcept { return control_.run().config; }
   Control& control() noexcept { return control_; }
   MemoryWatch& memory() noexcept { return memory_; }
+  // What is kept of this run; it names the parts that were taken from before the weights are read.
+  RunRecord& record() noexcept { return record_; }
   const RunIdentity& identity() const noexcept { return identity_; }
   const text::Tokenizer& tokenizer() const noexcept { return *tokenizer_; }
   generate::Context& context() noexcept { return *context_; }
@@ -72,6 +75,7 @@ class Session {
 
   Control& control_;
   MemoryWatch& memory_;
+  RunRecord record_;
   std::filesystem::path directory_;
   RunIdentity identity_;
   model::ModelConfig model_config_;

@@ -30,6 +30,7 @@ class Builder {
     add_run_commands();
     add_config_commands();
     add_plugin_commands();
+    add_runs_commands();
     add_other_commands();
   }
 
@@ -62,6 +63,11 @@ class Builder {
     sets(app);
     if (app == &app_) plugin_path(app);
     app->add_option("--engine", a_.engine, "")->group("");
+    if (app->get_name() != "why") language(app, "Language of the run's summary: en or zh-TW");
+  }
+
+  void language(CLI::App* app, const std::string& what) {
+    app->add_option("--lang", a_.language, what)->type_name("LANG");
   }
 
   void add_run_commands() {
@@ -149,6 +155,26 @@ class Builder {
         ->capture_default_str();
     check->add_option("--engine", a_.engine, "")->group("");
     json(check, "As JSON");
+  }
+
+  void add_runs_commands() {
+    CLI::App* runs = app_.add_subcommand("runs", "What earlier runs have left");
+    runs->require_subcommand(1);
+    CLI::App* list = runs->add_subcommand("list", "The runs, newest first");
+    list->add_option("--limit", a_.most, "At most so many; 0 shows all")
+        ->type_name("N")
+        ->capture_default_str();
+    CLI::App* show = runs->add_subcommand("show", "The summary of a run");
+    show->add_option("RUN", a_.run_name, "Name or the beginning of one, path of its folder, or 'latest'")
+        ->required();
+    language(show, "Language: en or zh-TW");
+    for (CLI::App* command : {list, show}) {
+      command->add_option("--dir", a_.runs_dir, "Where the runs are (run.dir of the config)")
+          ->type_name("DIR")
+          ->capture_default_str();
+    }
+    json(list, "As JSON");
+    json(show, "Everything that was recorded, as JSON");
   }
 
   void add_other_commands() {

@@ -11,7 +11,7 @@ namespace tetrad::cli {
 
 struct Arguments {
   // "run" (no command, with --config), "chat", "generate", "eval", "logits", "tokenize", "guard", "doctor",
-  // "config validate|show|schema|diff", "plugins list|inspect|why|check"
+  // "config validate|show|schema|diff", "plugins list|inspect|why|check", "runs list|show"
   std::string command;
   std::vector<std::string> configs;
   std::vector<std::string> sets;
@@ -39,6 +39,11 @@ struct Arguments {
   double poll_secs = 0.5;
   double host_floor_gb = 0.5;
   std::vector<std::string> program;  // after "--"
+
+  std::string language = "en";    // --lang: of a run's summary
+  std::string runs_dir = "runs";  // runs list|show
+  std::string run_name;           // runs show
+  std::size_t most = 20;          // runs list; 0 = all
 
   bool json = false;
   bool raw = false;        // generate, logits

@@ -16,6 +16,7 @@ int run_config_command(const Arguments& arguments);
 int run_plugins_command(const Arguments& arguments);
 int run_tokenize_command(const Arguments& arguments);
 int run_guard_command(const Arguments& arguments);
+int run_runs_command(const Arguments& arguments);
 int run_doctor_command(const Arguments& arguments);
 
 }  // namespace tetrad::cli

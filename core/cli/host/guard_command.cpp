@@ -40,7 +40,7 @@ int run_guard_command(const Arguments& arguments) {
   Program program;
   program.file = arguments.program.front();
   program.arguments.assign(arguments.program.begin() + 1, arguments.program.end());
-  return supervise(std::move(program), std::nullopt, supervision);
+  return supervise(std::move(program), std::nullopt, supervision).exit_code;
 }
 
 }  // namespace tetrad::cli

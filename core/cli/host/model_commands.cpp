@@ -1,15 +1,17 @@
 #include "cli/host/commands.h"
 #include "cli/launch/engine_path.h"
 #include "cli/launch/prepare.h"
-#include "cli/launch/run_folder.h"
 #include "cli/supervise/supervisor.h"
 #include "config/emit.h"
+#include "runs/folder.h"
 
 #include <fmt/format.h>
 #include <tetrad/base/error.h>
 #include <unistd.h>
 
 #include <charconv>
+#include <chrono>
+#include <cstdio>
 #include <ctime>
 #include <filesystem>
 
@@ -84,8 +86,8 @@ void check_inputs(const Arguments& a, const json& args) {
   }
 }
 
-std::optional<std::string> store_run(const Prepared& prepared, const RunMessage& run,
-                                     const std::vector<std::string>& command_line) {
+std::optional<runs::Folder> store_run(const Prepared& prepared, const RunMessage& run,
+                                      const std::vector<std::string>& command_line) {
   const json& parent = prepared.config.at("run").at("dir");
   if (!parent.is_string()) return std::nullopt;
   const std::int64_t now = std::time(nullptr);
@@ -99,23 +101,73 @@ std::optional<std::string> store_run(const Prepared& prepared, const RunMessage&
                        {"build_id", prepared.build_ids[i]}});
   }
   const json description = {{"config", prepared.config},
+                            {"config_file", run.config_file},
                             {"config_hash", prepared.hash},
                             {"config_files", prepared.resolved.files},
                             {"overrides", prepared.resolved.sets},
                             {"command", run.command},
                             {"command_line", command_line},
                             {"working_directory", fs::current_path().string()},
-                            {"started_utc", utc_stamp(now)},
+                            {"started_utc", runs::utc_stamp(now)},
                             {"versions", {{"tetrad", TETRAD_VERSION}, {"protocol", protocol_version}}},
                             {"plugins", plugins}};
-  return create_run_folder(parent.get<std::string>(), run_name(run.config_file), now,
-                           {config::to_yaml(prepared.resolved.root), description})
-      .string();
+  return runs::Folder::create(parent.get<std::string>(), runs::run_name(run.config_file), now,
+                              {config::to_yaml(prepared.resolved.root), description});
+}
+
+json or_null(const std::optional<std::uint64_t>& value) {
+  return value ? json(*value) : json(nullptr);
+}
+
+runs::Ending ending_of(const Outcome& outcome) {
+  runs::Ending ending;
+  ending.exit_code = outcome.exit_code;
+  ending.reason = outcome.reason;
+  switch (outcome.end) {
+    case End::guard:
+      ending.state = "guard";
+      break;
+    case End::interrupted:
+      ending.state = "interrupted";
+      break;
+    case End::crashed:
+      ending.state = "crashed";
+      break;
+    case End::ended:
+      ending.state = outcome.exit_code == 0 ? "ok" : "failed";
+      break;
+  }
+  if (outcome.peak_tree_bytes || outcome.lowest_available_bytes) {
+    ending.guard = {{"peak_tree_bytes", or_null(outcome.peak_tree_bytes)},
+                    {"lowest_available_bytes", or_null(outcome.lowest_available_bytes)}};
+  }
+  return ending;
+}
+
+// Below the current directory as one would type it.
+std::string shown_path(const fs::path& folder) {
+  std::error_code failed;
+  const fs::path near = folder.lexically_relative(fs::current_path(failed));
+  return failed || near.empty() || *near.begin() == ".." ? folder.string() : near.string();
+}
+
+// Completes the run's folder and names it in the last line of the run. A run that went well but could not be
+// recorded has not gone well.
+int close_run(const runs::Folder& folder, runs::Ending ending, runs::Language language) {
+  try {
+    folder.finish(ending, std::time(nullptr), language);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "error: [run] the record of this run is incomplete: %s\n", e.what());
+    if (ending.exit_code == 0) ending.exit_code = static_cast<int>(ExitCode::runtime);
+  }
+  std::fprintf(stderr, "[run] folder: %s\n", shown_path(folder.path()).c_str());
+  return ending.exit_code;
 }
 
 }  // namespace
 
 int run_model_command(const Arguments& arguments, const std::vector<std::string>& command_line) {
+  const runs::Language language = runs::parse_language(arguments.language);
   const Prepared prepared = prepare({arguments.configs, arguments.sets, arguments.plugin_paths});
   RunMessage run;
   run.command =
@@ -135,11 +187,19 @@ int run_model_command(const Arguments& arguments, const std::vector<std::string>
 
   Program engine;
   engine.file = arguments.engine.empty() ? find_engine(program_folder()).string() : arguments.engine;
-  if (run.command != "logits") {
-    run.run_dir = store_run(prepared, run, command_line);
-    if (run.run_dir) supervision.opening_lines.push_back("[run] record in " + *run.run_dir);
+  const std::optional<runs::Folder> folder = store_run(prepared, run, command_line);
+  if (!folder) return supervise(std::move(engine), run, supervision).exit_code;
+  run.run_dir = folder->path().string();
+  const auto start = std::chrono::steady_clock::now();
+  runs::Ending ending;
+  try {
+    ending = ending_of(supervise(std::move(engine), run, supervision));
+  } catch (const Error& e) {
+    std::fprintf(stderr, "error: %s\n", e.what());
+    ending = {"failed", static_cast<int>(e.code()), e.what(), 0, nullptr};
   }
-  return supervise(std::move(engine), run, supervision);
+  ending.wall_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return close_run(*folder, std::move(ending), language);
 }
 
 }  // namespace tetrad::cli

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 namespace tetrad::cli {
 
@@ -54,15 +55,19 @@ class Supervisor {
     }
   }
 
-  int run() {
+  Outcome run() {
     while (!child_status_) wait_once();
     read_messages();
     end_the_rest();
     const bool violent = WIFSIGNALED(*child_status_);
     terminal_.restore(violent ? TerminalState::After::violent : TerminalState::After::orderly);
-    const int code = exit_code();
-    if (guard_ && guard_->watches() && opened_) note(guard_->last_line());
-    return code;
+    Outcome outcome = judge_end();
+    if (guard_ && guard_->watches()) {
+      outcome.peak_tree_bytes = guard_->state().peak_tree_bytes;
+      outcome.lowest_available_bytes = guard_->state().lowest_available_bytes;
+      if (opened_) note(guard_->last_line());
+    }
+    return outcome;
   }
 
  private:
@@ -166,6 +171,7 @@ class Supervisor {
   void guard_kill() {
     const std::string line = guard_->kill_line();
     guard_killed_ = true;
+    guard_line_ = line;
     kill_at_ns_.reset();
     kill_tree();
     open();
@@ -225,23 +231,31 @@ class Supervisor {
     if (left > 0) note(fmt::format("[host] {} processes that were left behind have been ended", left));
   }
 
-  int exit_code() const {
-    if (guard_killed_) return static_cast<int>(ExitCode::guard_killed);
+  Outcome judge_end() const {
+    const auto outcome = [](int code, End end, std::string reason) {
+      return Outcome{code, end, std::move(reason), {}, {}};
+    };
+    if (guard_killed_) return outcome(static_cast<int>(ExitCode::guard_killed), End::guard, guard_line_);
     if (WIFSIGNALED(*child_status_)) {
       const int signal = WTERMSIG(*child_status_);
-      if (ended_by_ != 0 && (signal == SIGTERM || signal == SIGKILL || signal == ended_by_))
-        return 128 + ended_by_;
-      note(fmt::format("error: [host] the {} was ended by signal {} ({}){}",
-                       has_engine_ ? "engine" : "program", signal, ::strsignal(signal),
-                       signal == SIGKILL ? "; the kernel may have run out of memory" : ""));
-      return 128 + signal;
+      if (ended_by_ != 0 && (signal == SIGTERM || signal == SIGKILL || signal == ended_by_)) {
+        return outcome(128 + ended_by_, End::interrupted,
+                       fmt::format("signal {} ({})", ended_by_, ::strsignal(ended_by_)));
+      }
+      const std::string reason = fmt::format(
+          "[host] the {} was ended by signal {} ({}){}", has_engine_ ? "engine" : "program", signal,
+          ::strsignal(signal), signal == SIGKILL ? "; the kernel may have run out of memory" : "");
+      note("error: " + reason);
+      return outcome(128 + signal, End::crashed, reason);
     }
     const int code = WEXITSTATUS(*child_status_);
     if (has_engine_ && !status_) {
-      note(fmt::format("error: [host] the engine ended with exit code {} without its last message", code));
-      return code == 0 ? static_cast<int>(ExitCode::runtime) : code;
+      const std::string reason =
+          fmt::format("[host] the engine ended with exit code {} without its last message", code);
+      note("error: " + reason);
+      return outcome(code == 0 ? static_cast<int>(ExitCode::runtime) : code, End::crashed, reason);
     }
-    return code;
+    return outcome(code, End::ended, status_ ? status_->message : "");
   }
 
   const Supervision& supervision_;
@@ -262,11 +276,12 @@ class Supervisor {
   bool ready_ = false;
   bool forced_ = false;
   bool guard_killed_ = false;
+  std::string guard_line_;
 };
 
 }  // namespace
 
-int supervise(Program program, const std::optional<RunMessage>& run, const Supervision& supervision) {
+Outcome supervise(Program program, const std::optional<RunMessage>& run, const Supervision& supervision) {
   return Supervisor(std::move(program), run, supervision).run();
 }
 

@@ -30,10 +30,26 @@ struct Supervision {
   std::vector<std::string> opening_lines;
 };
 
+enum class End {
+  ended,        // the program's own doing, well or badly: see the exit code
+  guard,        // the guard killed it
+  interrupted,  // we ended it because of a signal that we got
+  crashed,      // another signal ended it, or the engine ended without its last message
+};
+
+struct Outcome {
+  int exit_code = 0;
+  End end = End::ended;
+  std::string reason;  // one line; empty after a good end, and where only the exit code is known
+  // Highest memory of all processes together and lowest memory available on the machine, as the guard saw
+  // them; nothing where it did not look.
+  std::optional<std::uint64_t> peak_tree_bytes, lowest_available_bytes;
+};
+
 // Exit code: the program's own; 128 + n where signal n ended it, with n = 2, 15 or 1 where we ended it
 // because of that signal; 124 where the guard did. An engine that ends without its last message is reported
 // on stderr. `run`: the engine's first message; nothing for a program without a control channel. Throws Error
 // when the program cannot be started.
-int supervise(Program program, const std::optional<RunMessage>& run, const Supervision& supervision);
+Outcome supervise(Program program, const std::optional<RunMessage>& run, const Supervision& supervision);
 
 }  // namespace tetrad::cli

@@ -1,6 +1,5 @@
-// Run folders, and where the engine is looked for.
+// Where the engine is looked for.
 #include "cli/launch/engine_path.h"
-#include "cli/launch/run_folder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,7 +8,6 @@
 #include <cstdlib>
 #include <fstream>
 #include <functional>
-#include <set>
 
 namespace tetrad::cli {
 namespace {
@@ -34,44 +32,6 @@ std::string error_of(const std::function<void()>& f) {
     return e.what();
   }
   return "no error";
-}
-
-TEST_F(Launch, NamesComeFromTheConfigFile) {
-  EXPECT_EQ(run_name("configs/fp2-model.yaml"), "fp2-model");
-  EXPECT_EQ(run_name("a b/c d\u00e9.yaml"), "c-d--");
-  EXPECT_EQ(run_name(""), "run");
-  EXPECT_EQ(run_name(std::string(300, 'x') + ".yaml").size(), 100U);
-}
-
-TEST_F(Launch, StampsAreUtc) {
-  EXPECT_EQ(utc_stamp(0), "19700101T000000Z");
-  EXPECT_EQ(utc_stamp(1764000000), "20251124T160000Z");
-}
-
-TEST_F(Launch, FoldersOfOneSecondGetNumbers) {
-  std::set<std::string> names;
-  for (int i = 0; i < 3; ++i) {
-    const fs::path made = create_run_folder(folder_ / "a" / "b", "c", 0, {"k: 1\n", {{"x", 1}}});
-    EXPECT_TRUE(made.is_absolute());
-    names.insert(made.filename().string());
-    std::set<std::string> files;
-    for (const auto& entry : fs::directory_iterator(made)) files.insert(entry.path().filename().string());
-    EXPECT_EQ(files, (std::set<std::string>{"config.yaml", "config.json"})) << "no temporary file is left";
-  }
-  EXPECT_EQ(names,
-            (std::set<std::string>{"19700101T000000Z-c", "19700101T000000Z-c-2", "19700101T000000Z-c-3"}));
-}
-
-TEST_F(Launch, AnImpossibleFolderIsNamed) {
-  std::ofstream(folder_ / "file") << "x";
-  EXPECT_THAT(error_of([&] {
-                create_run_folder(folder_ / "file", "c", 0, {"", {}});
-              }),
-              HasSubstr("[run] cannot store this run in '" + (folder_ / "file").string()));
-  EXPECT_THAT(error_of([&] {
-                create_run_folder("/proc/nothing", "c", 0, {"", {}});
-              }),
-              HasSubstr("nothing was started"));
 }
 
 TEST_F(Launch, TheEngineLiesBesideOrInLibexec) {
