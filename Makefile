@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 
 help:
 	@echo 'make demo     set everything up, build, and chat two turns with the default model'
-	@echo 'make test     set everything up, build CPU and CUDA code, run all tests'
+	@echo 'make test     set everything up, build CPU and CUDA code, run all tests (the unit tests on arm64 too, emulated)'
 	@echo 'make build    set up and build the program and its plugins'
 	@echo 'make model    make models/default (SmolLM2-135M-Instruct)'
 	@echo 'make lint     clang-format and clang-tidy on what changed (make lint ALL=1: on everything)'
@@ -32,6 +32,7 @@ test:
 	@scripts/setup-venv.sh base cuda-compiler cuda-libs test
 	@.venv/bin/python scripts/make_default_model.py
 	@scripts/build.sh test
+	@scripts/test-arm64.sh
 	@.venv/bin/ctest --test-dir build --output-on-failure --no-tests=error
 
 lint:

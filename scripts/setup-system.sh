@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# setup-system.sh build|test|lint ...: installs the system packages that are missing (Debian, Ubuntu), with sudo only when
+# setup-system.sh build|test|arm64|lint ...: installs the system packages that are missing (Debian, Ubuntu), with sudo only when
 # something is missing and we are not root. Elsewhere it prints the list and stops; TETRAD_SYSTEM=skip goes on regardless.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -8,6 +8,7 @@ build="g++ make git pkg-config ca-certificates python3 python3-venv ninja-build 
   libboost-system-dev libyaml-cpp-dev libfmt-dev libcli11-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev
   libhwy-dev"
 test="libgtest-dev libgmock-dev libbenchmark-dev"
+arm64="g++-aarch64-linux-gnu qemu-user-static"  # cross-compiling on x86-64; scripts/test-arm64.sh
 lint="clang-format clang-tidy"
 
 [ "${TETRAD_SYSTEM:-}" != skip ] || exit 0
@@ -16,8 +17,9 @@ for set in "$@"; do
   case "$set" in
     build) wanted+=" $build" ;;
     test) wanted+=" $test" ;;
+    arm64) wanted+=" $arm64" ;;
     lint) wanted+=" $lint" ;;
-    *) die "unknown package set '$set' (build, test, lint)" ;;
+    *) die "unknown package set '$set' (build, test, arm64, lint)" ;;
   esac
 done
 

@@ -167,6 +167,7 @@ TEST_F(Runs, AFullDiskIsOneErrorBeforeTheStart) {
 }
 
 TEST_F(Runs, AFolderThatVanishesMeanwhileIsOneErrorAtTheEnd) {
+  ::signal(SIGINT, SIG_DFL);  // a shell's background job ignores it, and so would host
   Started host(place_.generate("stops 1", {"--set", "run.dir=" + runs_}), false);
   ASSERT_TRUE(host.wait_for("generating"));
   fs::remove_all(runs_);
