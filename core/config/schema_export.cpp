@@ -220,15 +220,15 @@ std::string schema_listing(std::span<const OptionSchema> plugins, const std::str
 
 std::string schema_markdown(std::span<const OptionSchema> plugins) {
   const Field& root = core_schema();
-  std::string out = fmt::format("# Config keys\n\n{}\n\n", root.doc);
+  std::string out = fmt::format("## Keys\n\n{}\n\n", root.doc);
   add_table(root.fields, out);
   for (const Field& section : root.fields) {
     if (section.type != Type::section) continue;
-    out += fmt::format("\n## {}\n\n{}\n\n", section.key, section.doc);
+    out += fmt::format("\n### {}\n\n{}\n\n", section.key, section.doc);
     add_table(section.fields, out);
     for (const OptionSchema& plugin : plugins) {
       if (section.find("options") == nullptr || plugin.kind != section.find("options")->plugin_kind) continue;
-      out += fmt::format("\n### {}.options of {}\n\n", section.key, plugin.id);
+      out += fmt::format("\n#### {}.options of {}\n\n", section.key, plugin.id);
       if (plugin.fields.empty()) {
         out += "None.\n";
       } else {

@@ -18,7 +18,8 @@ nlohmann::json json_schema(std::span<const OptionSchema> plugins = {});
 // path; throws Error(usage) with the nearest path when there is no such key.
 std::string schema_listing(std::span<const OptionSchema> plugins = {}, const std::string& only = {});
 
-// A Markdown page: one heading and one table per section and per plugin.
+// The chapter "Keys" of a Markdown page: one heading and one table per section and per plugin. docs/config.md
+// holds it for the shipped plugins (scripts/update-docs.sh).
 std::string schema_markdown(std::span<const OptionSchema> plugins = {});
 
 }  // namespace tetrad::config

@@ -125,7 +125,7 @@ TEST(Listing, ShowsTypeDefaultUnitAndDoc) {
 
 TEST(Markdown, HasATableForEverySection) {
   const std::string page = schema_markdown(std::vector<OptionSchema>{backend_x()});
-  for (const char* heading : {"# Config keys\n", "## chat\n", "### linear.options of backend-x\n"})
+  for (const char* heading : {"## Keys\n", "### chat\n", "#### linear.options of backend-x\n"})
     EXPECT_THAT(page, HasSubstr(heading));
   EXPECT_THAT(page, HasSubstr("| `turns` | an integer >= 1 | `1` |"));
 }
