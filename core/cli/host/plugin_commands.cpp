@@ -101,7 +101,7 @@ int check(const Arguments& arguments, const plugin::Registry& registry) {
   run.guard_limit_bytes = supervision.limits->limit_bytes;
   Program engine;
   engine.file = arguments.engine.empty() ? find_engine(program_folder()).string() : arguments.engine;
-  return supervise(std::move(engine), run, supervision);
+  return supervise(std::move(engine), run, supervision).exit_code;
 }
 
 }  // namespace
