@@ -1,9 +1,10 @@
 #include "generate/context.h"
 
 #include "model/plugin_call.h"
+#include "ops/finite.h"
 
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/isfinite.h>
 #include <ATen/ops/tensor.h>
 #include <tetrad/base/error.h>
 
@@ -18,7 +19,7 @@ constexpr const char* kv_name = "kv_cache";
 class FirstNonFinite : public model::ForwardObserver {
  public:
   void seen(std::int64_t layer, std::string_view tensor, const at::Tensor& value) override {
-    if (!where.empty() || at::isfinite(value).all().item<bool>()) return;
+    if (!where.empty() || ops::all_finite(value)) return;
     where = layer < 0 ? "before layer 0" : "layer " + std::to_string(layer);
     where += ", tensor '" + std::string(tensor) + "'";
   }
@@ -58,6 +59,8 @@ at::Tensor Context::run(std::span<const std::int32_t> ids, Head head, const Visi
                     "; shorten the prompt, start a new conversation or raise model.max_context");
   }
   const at::NoGradGuard no_grad;
+  // No graph is built here: the dispatcher need not pass through autograd at every call.
+  const at::AutoDispatchBelowADInplaceOrView below_autograd;
   refresh_if_stale();
   ledger_.insert(ledger_.end(), ids.begin(), ids.end());
   try {
@@ -123,7 +126,7 @@ at::Tensor Context::run_chunk(std::int64_t begin, std::int64_t end, Head head, c
 }
 
 void Context::require_finite(const at::Tensor& logits) {
-  if (options_.check_logits && !at::isfinite(logits).all().item<bool>()) name_first_non_finite();
+  if (options_.check_logits && !ops::all_finite(logits)) name_first_non_finite();
 }
 
 void Context::name_first_non_finite() {

@@ -94,14 +94,11 @@ at::Tensor Transformer::attention(std::int64_t layer, const at::Tensor& q, const
   return ops::causal_attention(q, keys, values, scale);
 }
 
-at::Tensor Transformer::run_block(std::int64_t layer, at::Tensor x, std::int64_t begin, KvPolicy& kv,
-                                  Pass pass, ForwardObserver* observer) {
+at::Tensor Transformer::run_block(std::int64_t layer, at::Tensor& x, const at::Tensor& normed,
+                                  std::int64_t begin, KvPolicy& kv, Pass pass, ForwardObserver* observer) {
   const Block& block = blocks_[static_cast<std::size_t>(layer)];
   const std::int64_t tokens = x.size(0);
-  const at::Tensor normed = ops::rms_norm(x, block.input_norm->dense, config_.rms_norm_eps);
-  show(observer, layer, "input_layernorm", normed);
-
-  std::vector<at::Tensor> qkv = products({block.q, block.k, block.v}, normed, pass);
+  const std::vector<at::Tensor> qkv = products({block.q, block.k, block.v}, normed, pass);
   show(observer, layer, "q_proj", qkv[0]);
   show(observer, layer, "k_proj", qkv[1]);
   show(observer, layer, "v_proj", qkv[2]);
@@ -121,20 +118,18 @@ at::Tensor Transformer::run_block(std::int64_t layer, at::Tensor x, std::int64_t
   show(observer, layer, "attention", attended);
   const at::Tensor projected = product(block.o, attended, pass);
   show(observer, layer, "o_proj", projected);
-  x = x.add(projected);
+  ops::Normed post = ops::add_rms_norm(x, projected, block.post_norm->dense, config_.rms_norm_eps);
+  x = std::move(post.sum);
+  show(observer, layer, "post_attention_layernorm", post.normed);
 
-  const at::Tensor post = ops::rms_norm(x, block.post_norm->dense, config_.rms_norm_eps);
-  show(observer, layer, "post_attention_layernorm", post);
-  const std::vector<at::Tensor> mlp = products({block.gate, block.up}, post, pass);
+  const std::vector<at::Tensor> mlp = products({block.gate, block.up}, post.normed, pass);
   show(observer, layer, "gate_proj", mlp[0]);
   show(observer, layer, "up_proj", mlp[1]);
   const at::Tensor activated = ops::silu_mul(mlp[0], mlp[1]);
   show(observer, layer, "silu_mul", activated);
-  const at::Tensor down = product(block.down, activated, pass);
+  at::Tensor down = product(block.down, activated, pass);
   show(observer, layer, "down_proj", down);
-  x = x.add(down);
-  show(observer, layer, "residual", x);
-  return x;
+  return down;
 }
 
 at::Tensor Transformer::forward(const at::Tensor& ids, std::int64_t begin, KvPolicy& kv, Pass pass,
@@ -142,12 +137,22 @@ at::Tensor Transformer::forward(const at::Tensor& ids, std::int64_t begin, KvPol
   at::Tensor x;
   check(backend_.gather(embedding_.id, ids, x), backend_id_, "gather of " + embedding_.parameter->name);
   show(observer, -1, "embed_tokens", x);
-  for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
-    x = run_block(layer, std::move(x), begin, kv, pass, observer);
+  const std::int64_t layers = config_.num_hidden_layers;
+  at::Tensor normed =
+      ops::rms_norm(x, (layers > 0 ? blocks_.front().input_norm : final_norm_)->dense, config_.rms_norm_eps);
+  for (std::int64_t layer = 0; layer < layers; ++layer) {
+    show(observer, layer, "input_layernorm", normed);
+    const at::Tensor down = run_block(layer, x, normed, begin, kv, pass, observer);
+    // The addition that ends a block and the norm that begins the next one are one step.
+    const Parameter* next =
+        layer + 1 < layers ? blocks_[static_cast<std::size_t>(layer + 1)].input_norm : final_norm_;
+    ops::Normed step = ops::add_rms_norm(x, down, next->dense, config_.rms_norm_eps);
+    x = std::move(step.sum);
+    normed = std::move(step.normed);
+    show(observer, layer, "residual", x);
   }
-  x = ops::rms_norm(x, final_norm_->dense, config_.rms_norm_eps);
-  show(observer, config_.num_hidden_layers, "norm", x);
-  return x;
+  show(observer, layers, "norm", normed);
+  return normed;
 }
 
 at::Tensor Transformer::logits(const at::Tensor& hidden, Pass pass) {

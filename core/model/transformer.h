@@ -74,8 +74,10 @@ class Transformer {
   at::Tensor product(const Matrix& matrix, const at::Tensor& x, Pass pass);
   at::Tensor attention(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                        KvPolicy& kv);
-  at::Tensor run_block(std::int64_t layer, at::Tensor x, std::int64_t begin, KvPolicy& kv, Pass pass,
-                       ForwardObserver* observer);
+  // One block from its normalised input; x is the residual stream, up to date but for the returned down_proj
+  // output, which the caller adds.
+  at::Tensor run_block(std::int64_t layer, at::Tensor& x, const at::Tensor& normed, std::int64_t begin,
+                       KvPolicy& kv, Pass pass, ForwardObserver* observer);
 
   ModelConfig config_;
   LoadedWeights weights_;

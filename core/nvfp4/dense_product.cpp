@@ -26,6 +26,10 @@ void dense_product_prepared(const float* prepared, std::int64_t m, const DenseVi
   }
 }
 
+void narrow(const float* from, std::int64_t n, Bf16* to) {
+  simd::narrow(from, n, to);
+}
+
 template void dense_prepare<float>(const float*, std::int64_t, std::int64_t, std::int64_t, float*);
 template void dense_prepare<Bf16>(const Bf16*, std::int64_t, std::int64_t, std::int64_t, float*);
 

@@ -100,6 +100,24 @@ void dense_product_rows(const float* x, std::int64_t m, std::int64_t x_stride, c
   }
 }
 
+void narrow_floats(const float* from, std::int64_t n, Bf16* to) {
+  const F df;
+  const U du;
+  const hn::RebindToSigned<F> di;
+  const hn::Rebind<std::uint16_t, F> du16;
+  const auto step = static_cast<std::int64_t>(hn::Lanes(df));
+  std::int64_t i = 0;
+  for (; i + step <= n; i += step) {
+    const auto u = hn::BitCast(du, hn::LoadU(df, from + i));
+    const auto odd = hn::And(hn::ShiftRight<16>(u), hn::Set(du, 1u));
+    const auto rounded = hn::ShiftRight<16>(hn::Add(u, hn::Add(odd, hn::Set(du, 0x7FFFu))));
+    const auto nan = hn::Gt(hn::And(u, hn::Set(du, 0x7FFFFFFFu)), hn::Set(du, kFloatInf));
+    const auto bits = hn::BitCast(di, hn::IfThenElse(nan, hn::Set(du, 0x7FC0u), rounded));
+    hn::StoreU(hn::DemoteTo(du16, bits), du16, reinterpret_cast<std::uint16_t*>(to + i));
+  }
+  for (; i < n; ++i) to[i] = to_bf16(from[i]);
+}
+
 }  // namespace tetrad::nvfp4::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -107,6 +125,11 @@ HWY_AFTER_NAMESPACE();
 namespace tetrad::nvfp4::simd {
 
 HWY_EXPORT(dense_product_rows);
+HWY_EXPORT(narrow_floats);
+
+void narrow(const float* from, std::int64_t n, Bf16* to) {
+  HWY_DYNAMIC_DISPATCH(narrow_floats)(from, n, to);
+}
 
 void dense_product_rows(const float* x, std::int64_t m, std::int64_t x_stride, const DenseView& w,
                         std::int64_t first_row, std::int64_t last_row, float* y, std::int64_t y_stride) {

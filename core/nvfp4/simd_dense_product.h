@@ -15,4 +15,6 @@ inline constexpr std::int64_t kDenseMaxRows = 4;  // rows of x in one pass over 
 void dense_product_rows(const float* x, std::int64_t m, std::int64_t x_stride, const DenseView& w,
                         std::int64_t first_row, std::int64_t last_row, float* y, std::int64_t y_stride);
 
+void narrow(const float* from, std::int64_t n, Bf16* to);
+
 }  // namespace tetrad::nvfp4::simd

@@ -73,6 +73,15 @@ HWY_INLINE hn::Vec<F> load_scales(const std::uint8_t* codes, std::int64_t count)
   return hn::Mul(hn::PromoteTo(df, hn::BitCast(df16, half)), hn::Set(df, 256.0f));
 }
 
+// The elements of the words' lowest nibbles. The permutation of these targets (vpermps) reads no more than
+// four bits of an index, so the bits above need no clearing; only Highway's debug builds insist on it.
+HWY_INLINE hn::Vec<F> look_up(hn::Vec<F> elements, hn::Vec<U> words) {
+#if HWY_IS_DEBUG_BUILD
+  words = hn::And(words, hn::Set(U(), 15u));
+#endif
+  return hn::TableLookupLanes(elements, hn::IndicesFromVec(F(), words));
+}
+
 // The sums of one tile. Rows of W start at `codes` and `scales`, row_codes and row_scales bytes apart.
 template <int M, int R>
 HWY_INLINE void tile(const float* x, std::int64_t x_stride, const std::uint8_t* codes,
@@ -117,8 +126,7 @@ HWY_INLINE void tile(const float* x, std::int64_t x_stride, const std::uint8_t* 
       hn::Vec<F> element[R];
       TETRAD_UNROLL
       for (int r = 0; r < R; ++r) {
-        const auto nibbles = hn::IndicesFromVec(df, hn::And(words[r], hn::Set(du, 15u)));
-        element[r] = hn::TableLookupLanes(elements, nibbles);
+        element[r] = look_up(elements, words[r]);
         words[r] = hn::ShiftRight<4>(words[r]);
       }
       TETRAD_UNROLL

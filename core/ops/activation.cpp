@@ -1,12 +1,33 @@
 #include "ops/activation.h"
 
+#include "ops/cpu_dispatch.h"
+#include "ops/simd_rows.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/silu.h>
 
 namespace tetrad::ops {
 
-at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) {
+at::Tensor silu_mul_reference(const at::Tensor& gate, const at::Tensor& up) {
   return at::mul(at::silu(gate), up);
+}
+
+at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) {
+  if (!for_kernel(gate) || !for_kernel(up) || gate.scalar_type() != up.scalar_type() ||
+      gate.sizes() != up.sizes())
+    return silu_mul_reference(gate, up);
+  const at::Tensor out = at::empty_like(gate);
+  with_element(gate.scalar_type(), [&](auto* tag) {
+    using T = std::remove_pointer_t<decltype(tag)>;
+    const T *g = values<T>(gate), *u = values<T>(up);
+    T* to = mutable_values<T>(out);
+    at::parallel_for(0, gate.numel(), 8192, [&](std::int64_t begin, std::int64_t end) {
+      simd::silu_mul_row(g + begin, u + begin, end - begin, to + begin);
+    });
+  });
+  return out;
 }
 
 }  // namespace tetrad::ops

@@ -1,4 +1,5 @@
-// SwiGLU's element-wise half.
+// SwiGLU's element-wise half. bf16 and fp32 on a CPU have a kernel of their own; everything else runs as the
+// plain libtorch operations of the _reference form, which tests compare with.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,5 +9,6 @@ namespace tetrad::ops {
 // silu(gate) * up with silu(x) = x / (1 + exp(-x)), rounded to the dtype after silu and after the product, as
 // transformers rounds. gate, up [T, intermediate].
 at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up);
+at::Tensor silu_mul_reference(const at::Tensor& gate, const at::Tensor& up);
 
 }  // namespace tetrad::ops

@@ -1,12 +1,18 @@
 #include "ops/attention.h"
 
+#include "ops/cpu_dispatch.h"
+#include "ops/simd_attention.h"
+
+#include <ATen/Parallel.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/bmm.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/softmax.h>
 
 #include <limits>
 #include <optional>
+#include <vector>
 
 namespace tetrad::ops {
 namespace {
@@ -34,10 +40,45 @@ at::Tensor single_query(const at::Tensor& q, const at::Tensor& k, const at::Tens
   return at::bmm(at::softmax(scores, -1), v.to(at::kFloat)).view({1, heads * dim}).to(q.scalar_type());
 }
 
+// Strided as a KV policy gives it, each vector contiguous.
+bool for_attention(const at::Tensor& kv, at::ScalarType dtype) {
+  return kv.device().is_cpu() && kv.scalar_type() == dtype && kv.stride(2) == 1;
+}
+
+bool takes_kernel(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  return q.size(0) == 1 && for_kernel(q) && for_attention(k, q.scalar_type()) &&
+         for_attention(v, q.scalar_type()) && q.size(2) % 16 == 0;
+}
+
+// The query heads that share a KV head go through its keys and values together, up to kMaxQueries of them.
+at::Tensor single_query_kernel(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
+  const std::int64_t kv_heads = k.size(0), heads = q.size(1), dim = q.size(2), keys = k.size(1);
+  const std::int64_t group = heads / kv_heads, calls = (group + simd::kMaxQueries - 1) / simd::kMaxQueries;
+  const at::Tensor out = at::empty({1, heads * dim}, q.options());
+  const std::int64_t grain = std::max<std::int64_t>(1, 32768 / std::max<std::int64_t>(keys * dim, 1));
+  with_element(q.scalar_type(), [&](auto* tag) {
+    using T = std::remove_pointer_t<decltype(tag)>;
+    at::parallel_for(0, kv_heads * calls, grain, [&](std::int64_t begin, std::int64_t end) {
+      thread_local std::vector<float> scores;
+      scores.resize(std::max(scores.size(), static_cast<std::size_t>(simd::kMaxQueries * keys)));
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t kv = i / calls, first = i % calls * simd::kMaxQueries;
+        const std::int64_t at = (kv * group + first) * dim;
+        simd::attend_one(values<T>(q) + at, std::min(simd::kMaxQueries, group - first),
+                         values<T>(k) + kv * k.stride(0), k.stride(1), values<T>(v) + kv * v.stride(0),
+                         v.stride(1), keys, dim, static_cast<float>(scale), scores.data(),
+                         mutable_values<T>(out) + at);
+      }
+    });
+  });
+  return out;
+}
+
 }  // namespace
 
 at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
   const std::int64_t queries = q.size(0), heads = q.size(1), dim = q.size(2), keys = k.size(1);
+  if (takes_kernel(q, k, v)) return single_query_kernel(q, k, v, scale);
   if (queries == 1 && q.device().is_cpu()) return single_query(q, k, v, scale);
   const at::Tensor query = q.transpose(0, 1).unsqueeze(0);
   const at::Tensor key = per_query_head(k, heads), value = per_query_head(v, heads);

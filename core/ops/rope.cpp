@@ -1,8 +1,13 @@
 #include "ops/rope.h"
 
+#include "ops/cpu_dispatch.h"
+#include "ops/simd_rows.h"
+
+#include <ATen/Parallel.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cos.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/sin.h>
 
@@ -26,11 +31,33 @@ void RopeTable::grow(std::int64_t positions, at::ScalarType dtype) {
   sin_ = at::sin(angle).mul(attention_scaling_).to(dtype).unsqueeze(1);
 }
 
+void RopeTable::require(std::int64_t positions, at::ScalarType dtype) {
+  if (!cos_.defined() || cos_.size(0) < positions || cos_.scalar_type() != dtype) grow(positions, dtype);
+}
+
 at::Tensor RopeTable::apply(const at::Tensor& x, std::int64_t begin) {
   const std::int64_t tokens = x.size(0);
-  const at::ScalarType dtype = x.scalar_type();
-  if (!cos_.defined() || cos_.size(0) < begin + tokens || cos_.scalar_type() != dtype)
-    grow(begin + tokens, dtype);
+  require(begin + tokens, x.scalar_type());
+  if (!for_kernel(x) || !cos_.device().is_cpu()) return apply_reference(x, begin);
+  const std::int64_t heads = x.size(1), half = x.size(2) / 2;
+  const at::Tensor out = at::empty_like(x);
+  with_element(x.scalar_type(), [&](auto* tag) {
+    using T = std::remove_pointer_t<decltype(tag)>;
+    const T *from = values<T>(x), *cos = values<T>(cos_) + begin * half,
+            *sin = values<T>(sin_) + begin * half;
+    T* to = mutable_values<T>(out);
+    at::parallel_for(0, tokens, row_grain(2 * half * heads), [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t h = first * heads; h < last * heads; ++h)
+        simd::rope_head(from + h * 2 * half, cos + h / heads * half, sin + h / heads * half, half,
+                        to + h * 2 * half);
+    });
+  });
+  return out;
+}
+
+at::Tensor RopeTable::apply_reference(const at::Tensor& x, std::int64_t begin) {
+  const std::int64_t tokens = x.size(0);
+  require(begin + tokens, x.scalar_type());
   const at::Tensor cos = cos_.narrow(0, begin, tokens);
   const at::Tensor sin = sin_.narrow(0, begin, tokens);
   const std::int64_t half = x.size(-1) / 2;

@@ -20,8 +20,13 @@ class RopeTable {
 
   // Rotates x [T, heads, head_dim] as positions [begin, begin + T); result has x's dtype.
   at::Tensor apply(const at::Tensor& x, std::int64_t begin);
+  // The same in plain libtorch operations: what runs where apply() has no kernel, and what tests compare
+  // with.
+  at::Tensor apply_reference(const at::Tensor& x, std::int64_t begin);
 
  private:
+  // The table reaches that far and is of that dtype.
+  void require(std::int64_t positions, at::ScalarType dtype);
   void grow(std::int64_t positions, at::ScalarType dtype);
 
   at::Tensor inv_freq_;  // fp32 [head_dim / 2]

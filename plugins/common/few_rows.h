@@ -5,7 +5,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
-#include <tetrad/nvfp4/half.h>
+#include <tetrad/nvfp4/dense_product.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -21,19 +21,16 @@ namespace tetrad::few_rows {
 inline void store(const float* from, std::int64_t m, std::int64_t count, const at::Tensor& y,
                   std::int64_t first) {
   const std::int64_t n = y.size(1);
-  const auto narrow = [&](auto* to) {
-    for (std::int64_t i = 0; i < m; ++i) {
-      for (std::int64_t j = 0; j < count; ++j) {
-        to[i * n + first + j] = nvfp4::from_float<std::remove_pointer_t<decltype(to)>>(from[i * count + j]);
-      }
-    }
-  };
-  if (y.scalar_type() == at::kBFloat16)
-    narrow(static_cast<nvfp4::Bf16*>(y.mutable_data_ptr()));
-  else if (y.scalar_type() == at::kHalf)
-    narrow(static_cast<nvfp4::Fp16*>(y.mutable_data_ptr()));
-  else
-    narrow(static_cast<float*>(y.mutable_data_ptr()));
+  void* const to = y.mutable_data_ptr();
+  for (std::int64_t i = 0; i < m; ++i, from += count) {
+    const std::int64_t at = i * n + first;
+    if (y.scalar_type() == at::kBFloat16)
+      nvfp4::narrow(from, count, static_cast<nvfp4::Bf16*>(to) + at);
+    else if (y.scalar_type() == at::kHalf)
+      std::transform(from, from + count, static_cast<nvfp4::Fp16*>(to) + at, nvfp4::to_fp16);
+    else
+      std::copy(from, from + count, static_cast<float*>(to) + at);
+  }
 }
 
 // Fills y[w] [m, n_w], contiguous, bf16, fp16 or fp32, for every w. rows(w, first, count, out) computes the

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstring>
 #include <limits>
 #include <string>
 
@@ -155,6 +157,22 @@ Status KvcPersistent::prepare(std::int64_t n, KvReserve& answer) noexcept {
   });
 }
 
+// A decode step writes one token: two copies of a few hundred bytes for each layer, which libtorch's copy_
+// costs several times their price.
+void KvcPersistent::write_rows(const Layer& to, const at::Tensor& from, std::int64_t part) const {
+  const auto row = static_cast<std::size_t>(shape_.head_dim) * c10::elementSize(shape_.dtype);
+  const auto heads = static_cast<std::size_t>(shape_.kv_heads);
+  const auto* source = static_cast<const std::byte*>(from.const_data_ptr());
+  auto* target = static_cast<std::byte*>(to.kv.mutable_data_ptr());
+  for (std::size_t h = 0; h < heads; ++h) {
+    const std::size_t first =
+        (static_cast<std::size_t>(part) * heads + h) * static_cast<std::size_t>(to.capacity) +
+        static_cast<std::size_t>(committed_);
+    for (std::size_t t = 0; t < static_cast<std::size_t>(prepared_); ++t)
+      std::memcpy(target + (first + t) * row, source + (t * heads + h) * row, row);
+  }
+}
+
 Status KvcPersistent::write(std::int64_t layer, const at::Tensor& k, const at::Tensor& v) noexcept {
   return torch_guarded([&] {
     Layer& to = layer_at(layer);
@@ -162,7 +180,10 @@ Status KvcPersistent::write(std::int64_t layer, const at::Tensor& k, const at::T
     const std::int64_t sizes[] = {prepared_, shape_.kv_heads, shape_.head_dim};
     check_tensor("write: keys", k, shape_.dtype, sizes);
     check_tensor("write: values", v, shape_.dtype, sizes);
-    if (prepared_ > 0) {
+    if (prepared_ > 0 && shape_.device.is_cpu() && k.is_contiguous() && v.is_contiguous()) {
+      write_rows(to, k, 0);
+      write_rows(to, v, 1);
+    } else if (prepared_ > 0) {
       const at::Tensor slots = to.kv.narrow(2, committed_, prepared_);
       slots.select(0, 0).copy_(k.transpose(0, 1));
       slots.select(0, 1).copy_(v.transpose(0, 1));

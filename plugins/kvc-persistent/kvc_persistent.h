@@ -55,6 +55,9 @@ class KvcPersistent final : public KvPolicy {
   void require_configured() const;
   Layer& layer_at(std::int64_t layer);
   void require_no_step(const char* what) const;
+  // Copies contiguous [prepared, kv_heads, head_dim] in host memory to the prepared slots; part: 0 keys, 1
+  // values.
+  void write_rows(const Layer& to, const at::Tensor& from, std::int64_t part) const;
   // Every layer gets `capacity` slots and keeps its first `keep` tokens.
   void reallocate(std::int64_t capacity, std::int64_t keep);
   // Smallest capacity over the layers: what prepare() can use without growing.

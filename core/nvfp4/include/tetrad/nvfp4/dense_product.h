@@ -34,6 +34,9 @@ void dense_prepare(const T* x, std::int64_t m, std::int64_t x_stride, std::int64
 void dense_product_prepared(const float* prepared, std::int64_t m, const DenseView& w, std::int64_t first_row,
                             std::int64_t last_row, float* y, std::int64_t y_stride);
 
+// to[i] = from[i] rounded to nearest even, NaN to 0x7FC0.
+void narrow(const float* from, std::int64_t n, Bf16* to);
+
 namespace reference {
 
 // The same in double precision, one product after the other, from x as it is; rounded to float once.
