@@ -3,7 +3,6 @@
 #include "ops/cpu_dispatch.h"
 #include "ops/simd_rows.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/silu.h>
@@ -16,16 +15,14 @@ at::Tensor silu_mul_reference(const at::Tensor& gate, const at::Tensor& up) {
 
 at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) {
   if (!for_kernel(gate) || !for_kernel(up) || gate.scalar_type() != up.scalar_type() ||
-      gate.sizes() != up.sizes())
+      gate.sizes() != up.sizes() || gate.dim() != 2 || gate.size(0) > kFewRows)
     return silu_mul_reference(gate, up);
   const at::Tensor out = at::empty_like(gate);
   with_element(gate.scalar_type(), [&](auto* tag) {
     using T = std::remove_pointer_t<decltype(tag)>;
     const T *g = values<T>(gate), *u = values<T>(up);
     T* to = mutable_values<T>(out);
-    at::parallel_for(0, gate.numel(), 8192, [&](std::int64_t begin, std::int64_t end) {
-      simd::silu_mul_row(g + begin, u + begin, end - begin, to + begin);
-    });
+    simd::silu_mul_row(g, u, gate.numel(), to);
   });
   return out;
 }

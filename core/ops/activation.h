@@ -1,5 +1,5 @@
-// SwiGLU's element-wise half. bf16 and fp32 on a CPU have a kernel of their own; everything else runs as the
-// plain libtorch operations of the _reference form, which tests compare with.
+// SwiGLU's element-wise half. A few rows of bf16 or fp32 on a CPU have a kernel of their own; everything
+// else runs as the plain libtorch operations of the _reference form, which tests compare with.
 #pragma once
 
 #include <ATen/core/Tensor.h>

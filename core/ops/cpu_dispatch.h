@@ -36,6 +36,11 @@ T* mutable_values(const at::Tensor& t) {
   return static_cast<T*>(t.mutable_data_ptr());
 }
 
+// Tokens up to which an op takes its own sums and exponentials: decoding, where calls are what costs. Beyond,
+// in a prefill, statistics and exponentials are libtorch's, so that a prefill in bf16 gives transformers'
+// logits bit for bit.
+inline constexpr std::int64_t kFewRows = 4;
+
 // Rows per task of a loop over rows of n elements: a hand-over to another thread costs about as much as 16 Ki
 // elements.
 inline std::int64_t row_grain(std::int64_t n) {

@@ -4,6 +4,7 @@
 #include "ops/simd_rows.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mean.h>
 #include <ATen/ops/mul.h>
@@ -19,19 +20,37 @@ bool takes_kernel(const at::Tensor& x, const at::Tensor& weight) {
 }
 
 // y and sum both or neither.
+template <class T>
 void run(const at::Tensor& x, const at::Tensor* y, const at::Tensor& weight, double eps,
          const at::Tensor* sum, const at::Tensor& out) {
-  const std::int64_t n = weight.size(0);
-  with_element(x.scalar_type(), [&](auto* tag) {
-    using T = std::remove_pointer_t<decltype(tag)>;
-    const T *from = values<T>(x), *added = y == nullptr ? nullptr : values<T>(*y), *by = values<T>(weight);
-    T *to = mutable_values<T>(out), *total = sum == nullptr ? nullptr : mutable_values<T>(*sum);
-    at::parallel_for(0, x.numel() / n, row_grain(n), [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t r = begin; r < end; ++r)
-        simd::rms_norm_row(from + r * n, added == nullptr ? nullptr : added + r * n, by, n,
-                           static_cast<float>(eps), total == nullptr ? nullptr : total + r * n, to + r * n);
-    });
+  const std::int64_t n = weight.size(0), rows = x.numel() / n, grain = row_grain(n);
+  const T *from = values<T>(x), *added = y == nullptr ? nullptr : values<T>(*y), *by = values<T>(weight);
+  T *to = mutable_values<T>(out), *total = sum == nullptr ? nullptr : mutable_values<T>(*sum);
+  const auto row = [n](auto* first, std::int64_t r) { return first == nullptr ? nullptr : first + r * n; };
+  if ((x.dim() > 1 ? x.size(0) : 1) <= kFewRows) {
+    for (std::int64_t r = 0; r < rows; ++r)
+      simd::rms_norm_row(row(from, r), row(added, r), by, n, static_cast<float>(eps), row(total, r),
+                         row(to, r));
+    return;
+  }
+  const at::Tensor squares = at::empty({rows, n}, x.options().dtype(at::kFloat));
+  auto* const squared = mutable_values<float>(squares);
+  at::parallel_for(0, rows, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r)
+      simd::squares_row(row(from, r), row(added, r), n, row(total, r), row(squared, r));
   });
+  const at::Tensor inverse = at::rsqrt(at::mean(squares, at::IntArrayRef{-1}).add(eps));
+  const auto* const by_row = values<float>(inverse);
+  const T* const normed = total == nullptr ? from : total;
+  at::parallel_for(0, rows, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) simd::scale_row(row(normed, r), by_row[r], by, n, row(to, r));
+  });
+}
+
+void run(const at::Tensor& x, const at::Tensor* y, const at::Tensor& weight, double eps,
+         const at::Tensor* sum, const at::Tensor& out) {
+  with_element(x.scalar_type(),
+               [&](auto* tag) { run<std::remove_pointer_t<decltype(tag)>>(x, y, weight, eps, sum, out); });
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
 // Root-mean-square normalisation, Qwen3/Llama flavour: the statistics are taken in fp32 whatever the input's
 // dtype, the normalised value is rounded to that dtype and only then multiplied by the weight, as
-// transformers does it, so that bf16 runs agree with it. bf16 and fp32 on a CPU have a kernel of their own;
-// everything else runs as the plain libtorch operations of the _reference forms, which tests compare with.
+// transformers does it, so that bf16 runs agree with it. bf16 and fp32 on a CPU have kernels of their own (a
+// prefill's means stay libtorch's, so that its bits are transformers'); everything else runs as the plain
+// libtorch operations of the _reference forms, which tests compare with.
 #pragma once
 
 #include <ATen/core/Tensor.h>

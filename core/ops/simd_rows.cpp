@@ -40,42 +40,64 @@ std::int64_t lanes() {
   return static_cast<std::int64_t>(hn::Lanes(F()));
 }
 
+// x, or x + y rounded to T, which is then stored.
+template <class T>
+HWY_INLINE V residual(const T* x, const T* y, T* sum) {
+  const V v = load(x);
+  if (y == nullptr) return v;
+  const V total = rounded_to(hn::Add(v, load(y)), static_cast<const T*>(nullptr));
+  store(total, sum);
+  return total;
+}
+
+template <class T>
+void squares(const T* x, const T* y, std::int64_t n, T* sum, float* out) {
+  const std::int64_t step = lanes(), whole = n / step * step;
+  for (std::int64_t i = 0; i < whole; i += step) {
+    const V v = residual(x + i, y == nullptr ? nullptr : y + i, y == nullptr ? nullptr : sum + i);
+    store(hn::Mul(v, v), out + i);
+  }
+  if (whole == n) return;
+  Tail<T> tail(n - whole);
+  const V v = residual(tail.in(x + whole, 0), y == nullptr ? nullptr : tail.in(y + whole, 1), tail.buffer[2]);
+  if (y != nullptr) tail.out(sum + whole, 2);
+  Tail<float> wide(n - whole);
+  store(hn::Mul(v, v), wide.buffer[0]);
+  wide.out(out + whole, 0);
+}
+
+template <class T>
+void scale(const T* x, float inverse, const T* weight, std::int64_t n, T* out) {
+  const std::int64_t step = lanes(), whole = n / step * step;
+  const auto body = [inverse](const T* a, const T* w, T* o) HWY_ATTR {
+    const V normed = rounded_to(hn::Mul(load(a), hn::Set(F(), inverse)), static_cast<const T*>(nullptr));
+    store(hn::Mul(normed, load(w)), o);
+  };
+  for (std::int64_t i = 0; i < whole; i += step) body(x + i, weight + i, out + i);
+  if (whole == n) return;
+  Tail<T> tail(n - whole);
+  body(tail.in(x + whole, 0), tail.in(weight + whole, 1), tail.buffer[2]);
+  tail.out(out + whole, 2);
+}
+
 template <class T>
 void rms_norm(const T* x, const T* y, const T* weight, std::int64_t n, float eps, T* sum, T* out) {
   const F df;
   const std::int64_t step = lanes(), whole = n / step * step;
-  Tail<T> tail(n - whole);
-  V squares = hn::Zero(df);
-  const auto add = [&](const T* a, const T* b, T* s) HWY_ATTR {
-    V v = load(a);
-    if (b != nullptr) {
-      v = rounded_to(hn::Add(v, load(b)), static_cast<const T*>(nullptr));
-      store(v, s);
-    }
-    squares = hn::MulAdd(v, v, squares);
-  };
-  for (std::int64_t i = 0; i < whole; i += step)
-    add(x + i, y == nullptr ? nullptr : y + i, sum == nullptr ? nullptr : sum + i);
-  if (whole < n) {
-    const T* a = tail.in(x + whole, 0);
-    if (y == nullptr) {
-      add(a, nullptr, nullptr);
-    } else {
-      add(a, tail.in(y + whole, 1), tail.buffer[2]);
-      tail.out(sum + whole, 2);
-    }
+  V squared = hn::Zero(df);
+  for (std::int64_t i = 0; i < whole; i += step) {
+    const V v = residual(x + i, y == nullptr ? nullptr : y + i, y == nullptr ? nullptr : sum + i);
+    squared = hn::MulAdd(v, v, squared);
   }
-  const float mean = hn::GetLane(hn::SumOfLanes(df, squares)) / static_cast<float>(n);
-  const V inverse = hn::Set(df, 1.0f / std::sqrt(mean + eps));
-  const T* from = y == nullptr ? x : sum;
-  const auto scale = [&](const T* a, const T* w, T* o) HWY_ATTR {
-    store(hn::Mul(rounded_to(hn::Mul(load(a), inverse), static_cast<const T*>(nullptr)), load(w)), o);
-  };
-  for (std::int64_t i = 0; i < whole; i += step) scale(from + i, weight + i, out + i);
   if (whole < n) {
-    scale(tail.in(from + whole, 0), tail.in(weight + whole, 1), tail.buffer[2]);
-    tail.out(out + whole, 2);
+    Tail<T> tail(n - whole);
+    const V v =
+        residual(tail.in(x + whole, 0), y == nullptr ? nullptr : tail.in(y + whole, 1), tail.buffer[2]);
+    if (y != nullptr) tail.out(sum + whole, 2);
+    squared = hn::MulAdd(v, v, squared);
   }
+  const float mean = hn::GetLane(hn::SumOfLanes(df, squared)) / static_cast<float>(n);
+  scale(y == nullptr ? x : sum, 1.0f / std::sqrt(mean + eps), weight, n, out);
 }
 
 template <class T>
@@ -125,6 +147,18 @@ void rms_norm_bf16(const Bf16* x, const Bf16* y, const Bf16* weight, std::int64_
                    Bf16* out) {
   rms_norm(x, y, weight, n, eps, sum, out);
 }
+void squares_float(const float* x, const float* y, std::int64_t n, float* sum, float* out) {
+  squares(x, y, n, sum, out);
+}
+void squares_bf16(const Bf16* x, const Bf16* y, std::int64_t n, Bf16* sum, float* out) {
+  squares(x, y, n, sum, out);
+}
+void scale_float(const float* x, float inverse, const float* weight, std::int64_t n, float* out) {
+  scale(x, inverse, weight, n, out);
+}
+void scale_bf16(const Bf16* x, float inverse, const Bf16* weight, std::int64_t n, Bf16* out) {
+  scale(x, inverse, weight, n, out);
+}
 void silu_mul_float(const float* gate, const float* up, std::int64_t n, float* out) {
   silu_mul(gate, up, n, out);
 }
@@ -158,6 +192,10 @@ namespace tetrad::ops::simd {
 
 HWY_EXPORT(rms_norm_float);
 HWY_EXPORT(rms_norm_bf16);
+HWY_EXPORT(squares_float);
+HWY_EXPORT(squares_bf16);
+HWY_EXPORT(scale_float);
+HWY_EXPORT(scale_bf16);
 HWY_EXPORT(silu_mul_float);
 HWY_EXPORT(silu_mul_bf16);
 HWY_EXPORT(rope_float);
@@ -171,6 +209,18 @@ void rms_norm_row(const float* x, const float* y, const float* weight, std::int6
 void rms_norm_row(const Bf16* x, const Bf16* y, const Bf16* weight, std::int64_t n, float eps, Bf16* sum,
                   Bf16* out) {
   HWY_DYNAMIC_DISPATCH(rms_norm_bf16)(x, y, weight, n, eps, sum, out);
+}
+void squares_row(const float* x, const float* y, std::int64_t n, float* sum, float* out) {
+  HWY_DYNAMIC_DISPATCH(squares_float)(x, y, n, sum, out);
+}
+void squares_row(const Bf16* x, const Bf16* y, std::int64_t n, Bf16* sum, float* out) {
+  HWY_DYNAMIC_DISPATCH(squares_bf16)(x, y, n, sum, out);
+}
+void scale_row(const float* x, float inverse, const float* weight, std::int64_t n, float* out) {
+  HWY_DYNAMIC_DISPATCH(scale_float)(x, inverse, weight, n, out);
+}
+void scale_row(const Bf16* x, float inverse, const Bf16* weight, std::int64_t n, Bf16* out) {
+  HWY_DYNAMIC_DISPATCH(scale_bf16)(x, inverse, weight, n, out);
 }
 void silu_mul_row(const float* gate, const float* up, std::int64_t n, float* out) {
   HWY_DYNAMIC_DISPATCH(silu_mul_float)(gate, up, n, out);

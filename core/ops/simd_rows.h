@@ -18,6 +18,13 @@ void rms_norm_row(const float* x, const float* y, const float* weight, std::int6
 void rms_norm_row(const Bf16* x, const Bf16* y, const Bf16* weight, std::int64_t n, float eps, Bf16* sum,
                   Bf16* out);
 
+// Its two halves, for statistics that somebody else takes: squares = x^2 in fp32 (of x + y as above), and out
+// = round(x * inverse) * weight.
+void squares_row(const float* x, const float* y, std::int64_t n, float* sum, float* squares);
+void squares_row(const Bf16* x, const Bf16* y, std::int64_t n, Bf16* sum, float* squares);
+void scale_row(const float* x, float inverse, const float* weight, std::int64_t n, float* out);
+void scale_row(const Bf16* x, float inverse, const Bf16* weight, std::int64_t n, Bf16* out);
+
 // out = round(silu(gate)) * up.
 void silu_mul_row(const float* gate, const float* up, std::int64_t n, float* out);
 void silu_mul_row(const Bf16* gate, const Bf16* up, std::int64_t n, Bf16* out);

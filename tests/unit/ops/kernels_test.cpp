@@ -52,7 +52,7 @@ double ulps(const at::Tensor& a, const at::Tensor& b) {
 TEST_P(Kernels, RmsNormIsThePlainForm) {
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     for (const std::int64_t n : {1, 5, 16, 37, 64, 576}) {
-      const at::Tensor x = (at::randn({3, 2, n}) * 4).to(dtype), weight = at::randn({n}).to(dtype);
+      const at::Tensor x = (at::randn({2, 9, n}) * 4).to(dtype), weight = at::randn({n}).to(dtype);
       // Another order of summation (one after the other where there is no vector unit): fp32 by some units,
       // bf16 by one after each of the two roundings.
       EXPECT_LE(ulps(rms_norm(x, weight, 1e-5), rms_norm_reference(x, weight, 1e-5)),
@@ -65,7 +65,7 @@ TEST_P(Kernels, RmsNormIsThePlainForm) {
 TEST_P(Kernels, AddRmsNormIsAdditionThenNorm) {
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     for (const std::int64_t n : {1, 7, 16, 33, 576}) {
-      const at::Tensor x = at::randn({5, n}).to(dtype), y = at::randn({5, n}).to(dtype);
+      const at::Tensor x = at::randn({3, n}).to(dtype), y = at::randn({3, n}).to(dtype);
       const at::Tensor weight = at::randn({n}).to(dtype);
       const Normed result = add_rms_norm(x, y, weight, 1e-6);
       EXPECT_TRUE(at::equal(result.sum, x.add(y))) << n;
@@ -74,11 +74,19 @@ TEST_P(Kernels, AddRmsNormIsAdditionThenNorm) {
   }
 }
 
-TEST_P(Kernels, NormOfARowDependsOnTheRowAlone) {
-  const at::Tensor x = at::randn({300, 100}).to(at::kBFloat16), weight = at::ones({100}, at::kBFloat16);
-  const at::Tensor all = rms_norm(x, weight, 1e-5);
-  for (std::int64_t r = 0; r < x.size(0); r += 37)
-    EXPECT_TRUE(at::equal(all[r], rms_norm(x[r], weight, 1e-5))) << r;
+// Many rows are a prefill, which promises the bits of the plain form.
+TEST_P(Kernels, ManyRowsAreThePlainFormBitForBit) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    for (const std::int64_t n : {1, 7, 100, 576}) {
+      const at::Tensor x = (at::randn({300, n}) * 3).to(dtype), y = at::randn({300, n}).to(dtype);
+      const at::Tensor weight = at::randn({n}).to(dtype);
+      EXPECT_TRUE(at::equal(rms_norm(x, weight, 1e-5), rms_norm_reference(x, weight, 1e-5))) << n;
+      const Normed step = add_rms_norm(x, y, weight, 1e-5);
+      EXPECT_TRUE(at::equal(step.sum, x.add(y))) << n;
+      EXPECT_TRUE(at::equal(step.normed, rms_norm_reference(step.sum, weight, 1e-5))) << n;
+      EXPECT_TRUE(at::equal(silu_mul(x, y), silu_mul_reference(x, y))) << n;
+    }
+  }
 }
 
 TEST_P(Kernels, StridedAndOtherDtypesTakeThePlainForm) {
