@@ -79,6 +79,10 @@ class Builder {
     configs(generate, true);
     generate->add_option("--prompt", a_.prompt, "The prompt")->type_name("TEXT")->required();
     generate->add_flag("--raw", a_.raw, "Feed the prompt as it stands, without the chat template");
+    generate
+        ->add_option("--repeat", a_.repeat, "Answer it N times anew, for timing: the record lists all runs")
+        ->type_name("N")
+        ->check(CLI::Range(1, 1000));
     json(generate, "One JSON record on stdout instead of the text");
 
     CLI::App* eval = command(&app_, "eval", "Perplexity of a text, as JSON");

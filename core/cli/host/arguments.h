@@ -47,6 +47,7 @@ struct Arguments {
 
   bool json = false;
   bool raw = false;        // generate, logits
+  int repeat = 1;          // generate
   bool decode = false;     // tokenize
   bool origins = false;    // config show
   bool markdown = false;   // config schema

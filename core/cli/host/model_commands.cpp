@@ -57,6 +57,7 @@ json engine_arguments(const Arguments& a, const std::string& command, const json
     args["prompt"] = a.prompt ? json(*a.prompt) : configured;
     args["json"] = a.json;
     args["raw"] = a.raw;
+    args["repeat"] = a.repeat;
   } else if (command == "logits") {
     if (a.prompt) args["prompt"] = *a.prompt;
     if (a.prompt_file) args["prompt_file"] = *a.prompt_file;
