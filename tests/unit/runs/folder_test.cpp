@@ -6,7 +6,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -93,6 +95,35 @@ TEST(RunFolder, AFailingWriteLeavesNothingBehind) {
   }
   EXPECT_EQ(names_in(place.path()), std::set<std::string>{"there"});
   EXPECT_TRUE(fs::is_empty(place / "there")) << "a folder that was there stays";
+}
+
+// A file system of its own, seen by a child alone. Exit codes: 0 as expected, 1 not so, 77 not permitted
+// here.
+int on_small_disk(const fs::path& place, unsigned long flags, const char* options, const char* wanted) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("none", place.c_str(), "tmpfs", flags, options) != 0) {
+      ::_exit(77);
+    }
+    const std::string error = error_text([&] { Folder::create(place / "runs", "c", 0, contents); });
+    const bool as_wanted = error.find("cannot store this run") != std::string::npos &&
+                           error.find(wanted) != std::string::npos && fs::is_empty(place);
+    ::_exit(as_wanted ? 0 : 1);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+TEST(RunFolder, AFullOrReadOnlyDiskIsSaidBeforeTheStart) {
+  const TempDir place;
+  const int full =
+      on_small_disk(place.path(), 0, "size=64k", "the disk is full (64 KiB are free, a run needs 1024)");
+  if (full == 77) GTEST_SKIP() << "file systems cannot be mounted here";
+  EXPECT_EQ(full, 0);
+  EXPECT_EQ(on_small_disk(place.path(), MS_RDONLY, "size=4m", "Read-only file system"), 0);
+  EXPECT_EQ(on_small_disk(place.path(), 0, "size=4m,nr_inodes=3", "No space left on device"), 0);
 }
 
 TEST(RunFolder, ItIsRunningAsLongAsItIsHeld) {
