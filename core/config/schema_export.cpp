@@ -182,12 +182,19 @@ std::string table_cell(std::string text) {
   return text;
 }
 
+// Outside code "<n>" would be taken for HTML.
+std::string type_cell(const Field& field) {
+  std::string text = table_cell(type_text(field));
+  for (std::size_t at = 0; (at = text.find("<n>", at)) != std::string::npos; at += 4) text.insert(at, "\\");
+  return text;
+}
+
 void add_table(const std::vector<Field>& fields, std::string& out) {
   out += "| key | type | default | |\n|---|---|---|---|\n";
   for (const Field& field : fields) {
     if (field.type == Type::section) continue;
     const std::string value = default_text(field);
-    out += fmt::format("| `{}` | {} | {} | {} |\n", field.key, table_cell(type_text(field)),
+    out += fmt::format("| `{}` | {} | {} | {} |\n", field.key, type_cell(field),
                        value == "required" ? value : "`" + table_cell(value) + "`", table_cell(field.doc));
   }
 }

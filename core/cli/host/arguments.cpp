@@ -171,8 +171,8 @@ class Builder {
     CLI::App* show = runs->add_subcommand("show", "The summary of a run");
     show->add_option("RUN", a_.run_name, "Name or the beginning of one, path of its folder, or 'latest'")
         ->required();
-    language(show, "Language: en or zh-TW");
     for (CLI::App* command : {list, show}) {
+      language(command, "Language: en or zh-TW");
       command->add_option("--dir", a_.runs_dir, "Where the runs are (run.dir of the config)")
           ->type_name("DIR")
           ->capture_default_str();

@@ -137,10 +137,12 @@ TEST_F(Runs, ListAndShowOnTheTerminal) {
   run("exit 0");
   const Result list = run_host({"runs", "list", "--dir", runs_, "--limit", "2"});
   EXPECT_EQ(std::count(list.out.begin(), list.out.end(), '\n'), 3);
-  EXPECT_THAT(list.out, testing::StartsWith("RUN "));
+  EXPECT_THAT(list.out, testing::StartsWith("Run "));
   EXPECT_THAT(list.out,
               AllOf(HasSubstr("failed (4)"), HasSubstr("generate"), HasSubstr(place_.path("c.yaml"))));
   EXPECT_EQ(list.err, "1 older ones are not shown; --limit 0 shows all\n");
+  const Result chinese = run_host({"runs", "list", "--dir", runs_, "--lang", "zh-TW"});
+  EXPECT_THAT(chinese.out, AllOf(testing::StartsWith("執行紀錄 "), HasSubstr("失敗 (4)"), HasSubstr("成功")));
   EXPECT_EQ(run_host({"runs", "show", "nothing", "--dir", runs_}).exit_code, 2);
 }
 

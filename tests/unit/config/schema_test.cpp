@@ -128,6 +128,7 @@ TEST(Markdown, HasATableForEverySection) {
   for (const char* heading : {"## Keys\n", "### chat\n", "#### linear.options of backend-x\n"})
     EXPECT_THAT(page, HasSubstr(heading));
   EXPECT_THAT(page, HasSubstr("| `turns` | an integer >= 1 | `1` |"));
+  EXPECT_THAT(page, HasSubstr("cuda, cuda:\\<n> |")) << "not HTML";
 }
 
 struct Ran {
