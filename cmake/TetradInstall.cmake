@@ -1,5 +1,6 @@
 # What `cmake --install` lays down beside what each target's own CMakeLists.txt installs:
-#   bin/host  libexec/tetrad/  lib/tetrad/plugins/  share/tetrad/configs/  include/tetrad/  lib/cmake/Tetrad/
+#   bin/host  libexec/tetrad/  lib/tetrad/plugins/  share/tetrad/{configs,examples}/  share/doc/tetrad/
+#   include/tetrad/  lib/cmake/Tetrad/
 # The tree may stand anywhere and be moved: the launcher finds the rest relative to itself. libtorch stays in the .venv
 # that it was built with (its absolute path is in the engine's and the plugins' run path).
 include(CMakePackageConfigHelpers)
@@ -9,6 +10,9 @@ if(EXISTS ${PROJECT_SOURCE_DIR}/configs)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/configs/ DESTINATION share/tetrad/configs FILES_MATCHING PATTERN "*.yaml")
 endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/core/sdk/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+# For authors of plugins: the worked example, and the pages that walk through it.
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/examples/ DESTINATION share/tetrad/examples)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/docs/ DESTINATION share/doc/tetrad FILES_MATCHING PATTERN "*.md")
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION share/tetrad OPTIONAL)
 
 if(TARGET host)
