@@ -9,7 +9,7 @@
 namespace tetrad::config {
 namespace {
 
-constexpr std::size_t max_line = 4000;
+constexpr std::size_t longest = std::size_t{16} << 10;  // a list of plugins and places is long
 
 std::string joined(const std::vector<Diagnostic>& errors) {
   std::string text;
@@ -40,7 +40,7 @@ std::string Diagnostic::to_string() const {
   std::string text = where.prefix();
   if (!text.empty()) text += ": ";
   if (severity == Severity::warning) text += "warning: ";
-  return printable(text + message, max_line);
+  return printable(text + message, longest, Newlines::keep);
 }
 
 ConfigError::ConfigError(std::vector<Diagnostic> errors)

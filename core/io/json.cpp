@@ -42,14 +42,7 @@ class StrictBuilder {
   }
 
   bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& e) {
-    // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error ...": keep the last
-    // part and the place, which the library has counted already.
-    std::string_view text = e.what();
-    if (std::size_t at = text.find("] "); at != text.npos) text.remove_prefix(at + 2);
-    for (std::string_view prefix : {"parse error at ", "parse error: "}) {
-      if (text.starts_with(prefix)) text.remove_prefix(prefix.size());
-    }
-    return fail(printable(text));  // it quotes the file, cut anywhere
+    return fail(json_problem(e.what()));
   }
 
   const std::string& error() const { return error_; }

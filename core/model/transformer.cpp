@@ -71,9 +71,34 @@ std::vector<at::Tensor> Transformer::products(std::initializer_list<Matrix> matr
   std::vector<WeightId> ids;
   for (const Matrix& matrix : matrices) ids.push_back(matrix.id);
   std::vector<at::Tensor> results;
-  check(backend_.forward(ids, x, pass, results), backend_id_,
-        "forward of " + matrices.begin()->parameter->name);
+  const auto what = [&] { return "forward of " + matrices.begin()->parameter->name; };
+  if (const Status status = backend_.forward(ids, x, pass, results); !status.ok())
+    check(status, backend_id_, what());
+  if (const std::string problem = broken_contract(matrices, x, results); !problem.empty())
+    throw Error("[" + backend_id_ + "] " + what() + ": " + problem + "; the plugin broke its contract");
   return results;
+}
+
+// What a backend that answered "ok" did not do; the shapes below are read without further checks.
+std::string Transformer::broken_contract(std::initializer_list<Matrix> matrices, const at::Tensor& x,
+                                         const std::vector<at::Tensor>& results) const {
+  if (results.size() != matrices.size())
+    return std::to_string(results.size()) + " results for " + std::to_string(matrices.size()) + " weights";
+  auto result = results.begin();
+  for (const Matrix& matrix : matrices) {
+    const at::Tensor& y = *result++;
+    const std::string& name = matrix.parameter->name;
+    const std::int64_t rows = x.size(0), columns = matrix.parameter->shape[0];
+    if (!y.defined()) return "no result for " + name;
+    if (y.dim() == 2 && y.size(0) == rows && y.size(1) == columns && y.scalar_type() == setup_.dtype)
+      continue;
+    std::string shape;
+    for (const std::int64_t extent : y.sizes()) shape += (shape.empty() ? "" : ", ") + std::to_string(extent);
+    return "a result of [" + shape + "] instead of [" + std::to_string(rows) + ", " +
+           std::to_string(columns) + "] for " + name +
+           (y.scalar_type() == setup_.dtype ? "" : ", of another dtype than the run's");
+  }
+  return {};
 }
 
 at::Tensor Transformer::product(const Matrix& matrix, const at::Tensor& x, Pass pass) {

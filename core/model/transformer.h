@@ -71,6 +71,8 @@ class Transformer {
   const Parameter& find(const std::string& name) const;
   Matrix matrix(const std::string& name) const;
   std::vector<at::Tensor> products(std::initializer_list<Matrix> matrices, const at::Tensor& x, Pass pass);
+  std::string broken_contract(std::initializer_list<Matrix> matrices, const at::Tensor& x,
+                              const std::vector<at::Tensor>& results) const;
   at::Tensor product(const Matrix& matrix, const at::Tensor& x, Pass pass);
   at::Tensor attention(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                        KvPolicy& kv);

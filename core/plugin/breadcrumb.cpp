@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
@@ -29,9 +30,25 @@ void mark(const char* plugin, const char* function) noexcept {
   newest_plugin.store(plugin, std::memory_order_relaxed);
 }
 
-// Only async-signal-safe functions below.
+// Only async-signal-safe functions below. The report is collected and written at once, so that what other
+// processes write to the same terminal does not end up inside it. Whoever set `reported` owns the buffer.
+constexpr std::size_t kReportBytes = 2048;
+constinit char report[kReportBytes] = {};
+constinit std::size_t report_size = 0;
+
 void put(const char* text) noexcept {
-  if (::write(STDERR_FILENO, text, std::strlen(text)) < 0) return;  // nowhere left to report to
+  const std::size_t count = std::min(std::strlen(text), kReportBytes - report_size);
+  std::memcpy(report + report_size, text, count);
+  report_size += count;
+}
+
+void send_report() noexcept {
+  std::size_t at = 0;
+  while (at < report_size) {
+    const ssize_t written = ::write(STDERR_FILENO, report + at, report_size - at);
+    if (written <= 0) return;  // nowhere left to report to
+    at += static_cast<std::size_t>(written);
+  }
 }
 
 void put_crumb() noexcept {
@@ -78,6 +95,7 @@ void on_signal(int number) {
     put("error: [crash] ");
     put(signal_text(number));
     put_crumb();
+    send_report();
   }
   // SA_RESETHAND has put the default action back: this ends the process as the signal would have.
   ::raise(number);
@@ -98,6 +116,7 @@ void on_signal(int number) {
         put("  by an exception that is not a std::exception\n");
       }
     }
+    send_report();
   }
   std::abort();
 }

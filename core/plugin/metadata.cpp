@@ -231,7 +231,7 @@ json parse_text(const std::string& note) {
   try {
     return json::parse(note, bounded);
   } catch (const json::exception& e) {
-    refuse(fmt::format("not JSON: {}", e.what()));
+    refuse(fmt::format("not JSON: {}", json_problem(e.what())));
   }
 }
 

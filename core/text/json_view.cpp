@@ -53,7 +53,7 @@ nlohmann::json parse_json(std::string_view text, const std::string& name) {
   try {
     return nlohmann::json::parse(text, guard);
   } catch (const nlohmann::json::exception& e) {
-    throw Error("[text] " + name + ": is not valid JSON: " + printable(e.what(), 400));
+    throw Error("[text] " + name + ": is not valid JSON: " + json_problem(e.what()));
   }
 }
 

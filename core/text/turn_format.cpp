@@ -27,6 +27,14 @@ TurnFormat TurnFormat::derive(ChatTemplate chat_template, Tokenizer tokenizer) {
   return format;
 }
 
+TurnFormat TurnFormat::none(Tokenizer tokenizer) {
+  return {ChatTemplate("", "no chat template"), std::move(tokenizer)};
+}
+
+void TurnFormat::require_turns() const {
+  if (!has_turns_) throw Error("[text] this model has no chat template; its prompts are raw texts");
+}
+
 void TurnFormat::take_apart() {
   const std::string where = "[text] " + template_.name() + ": ";
   const Message one{"user", std::string(user_1)}, answer{"assistant", std::string(answer_1)};
@@ -63,9 +71,11 @@ void TurnFormat::take_apart() {
     throw Error(where + "the tokenizer does not give back the text that closes an answer");
   }
   before_user_ = between.substr(close_text.size());
+  has_turns_ = true;
 }
 
 TurnTokens TurnFormat::first(const std::optional<std::string>& system, std::string_view user) const {
+  require_turns();
   std::vector<Message> messages;
   if (system) messages.push_back({"system", *system});
   messages.push_back({"user", std::string(user)});
@@ -76,6 +86,7 @@ TurnTokens TurnFormat::first(const std::optional<std::string>& system, std::stri
 }
 
 TurnTokens TurnFormat::next(std::string_view user) const {
+  require_turns();
   TurnTokens turn;
   turn.text = before_user_ + std::string(trims_user_ ? trim(user) : user) + after_user_;
   turn.ids = tokenizer_.encode(turn.text);

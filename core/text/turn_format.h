@@ -28,6 +28,10 @@ class TurnFormat {
   // Throws Error naming what the template does that turns cannot follow.
   static TurnFormat derive(ChatTemplate chat_template, Tokenizer tokenizer);
 
+  // For a model without a template, whose prompts are continued as they stand: nothing closes an answer, and
+  // first() and next() throw Error.
+  static TurnFormat none(Tokenizer tokenizer);
+
   TurnTokens first(const std::optional<std::string>& system, std::string_view user) const;
   TurnTokens next(std::string_view user) const;
 
@@ -40,11 +44,13 @@ class TurnFormat {
   TurnFormat(ChatTemplate chat_template, Tokenizer tokenizer)
       : template_(std::move(chat_template)), tokenizer_(std::move(tokenizer)) {}
   void take_apart();
+  void require_turns() const;
 
   ChatTemplate template_;
   Tokenizer tokenizer_;
   std::string before_user_, after_user_;  // around a later user message
-  bool trims_user_ = false;               // the template strips white space around it
+  bool has_turns_ = false;
+  bool trims_user_ = false;  // the template strips white space around it
   std::vector<std::int32_t> close_;
 };
 

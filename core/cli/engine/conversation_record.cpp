@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <tetrad/base/error.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <system_error>
 #include <utility>
 
 namespace tetrad::cli {
@@ -32,8 +34,10 @@ int report_collapse(const generate::TurnResult& result) {
 }
 
 void print(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) return;
+  const int error = errno;
+  throw Error(fmt::format("[output] the result could not be written to standard output: {}",
+                          std::generic_category().message(error)));
 }
 
 nlohmann::json turn_record(const generate::TurnResult& result, const generate::Context& context) {

@@ -28,7 +28,7 @@ struct Score {
 };
 
 std::string read_text(const std::string& path) {
-  std::string text = read_input_file(path, "eval", "the text file");
+  std::string text = read_input_file(path, "eval", "the text file", max_text_bytes);
   if (text.empty()) throw Error(ExitCode::usage, "[eval] the text file '" + path + "' is empty");
   return text;
 }
@@ -111,7 +111,7 @@ int run_eval(Control& control) {
                                  {"plugins", session.identity().plugins()},
                                  {"compute", session.identity().compute},
                                  {"memory", memory_record(session)}};
-  std::printf("%s\n", record.dump().c_str());
+  print(record.dump() + "\n");
   write_record(session, {{"result", record}});
   return 0;
 }

@@ -4,8 +4,11 @@
 #include "cli/engine/process_clock.h"
 #include "cli/engine/session.h"
 
+#include <tetrad/base/error.h>
+
 #include <cstdio>
 #include <string>
+#include <vector>
 
 namespace tetrad::cli {
 
@@ -28,16 +31,17 @@ int run_generate(Control& control) {
   const bool json = args.value("json", false), raw = args.value("raw", false);
   const auto prompt = args.at("prompt").get<std::string>();
 
-  generate::ChatSession chat = session.new_chat();
+  generate::ChatSession chat = raw ? session.new_completion() : session.new_chat();
   double first_token = 0.0;
   const auto on_text = [&](std::string_view piece) {
     if (first_token == 0.0) first_token = seconds_since_host_start();
     if (!json) print(piece);
   };
   std::atomic<bool>& interrupt = control.interrupt();
+  const std::vector<std::int32_t> ids = raw ? session.prompt_ids(prompt, true) : std::vector<std::int32_t>{};
+  if (raw && ids.empty()) throw Error(ExitCode::usage, "[generate] the prompt has no tokens");
   const generate::TurnResult result =
-      raw ? chat.complete(session.prompt_ids(prompt, true), on_text, interrupt)
-          : chat.turn(prompt, on_text, interrupt);
+      raw ? chat.complete(ids, on_text, interrupt) : chat.turn(prompt, on_text, interrupt);
 
   const nlohmann::json turn = turn_record(result, session.context());
   nlohmann::json runs = nlohmann::json::array({timing_of(turn)});
@@ -67,9 +71,9 @@ int run_generate(Control& control) {
       {"collapse", turn["collapse"]},
   };
   if (json) {
-    std::printf("%s\n", record.dump().c_str());
+    print(record.dump() + "\n");
   } else {
-    std::printf("\n");
+    print("\n");
     std::fprintf(stderr, "%s\n", kvc_line(1, result, session.context()).c_str());
   }
   record_turn(session, prompt, turn);

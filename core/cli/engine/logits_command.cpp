@@ -30,10 +30,10 @@ std::vector<std::int32_t> input_ids(Session& session) {
       ids.push_back(static_cast<std::int32_t>(id));
     }
   } else {
-    const std::string prompt =
-        args.contains("prompt_file")
-            ? read_input_file(args.at("prompt_file").get<std::string>(), "logits", "--prompt-file")
-            : args.at("prompt").get<std::string>();
+    const std::string prompt = args.contains("prompt_file")
+                                   ? read_input_file(args.at("prompt_file").get<std::string>(), "logits",
+                                                     "--prompt-file", max_prompt_bytes)
+                                   : args.at("prompt").get<std::string>();
     ids = session.prompt_ids(prompt, args.value("raw", false));
   }
   if (ids.empty()) throw Error(ExitCode::usage, "[logits] the prompt has no tokens");

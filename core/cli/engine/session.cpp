@@ -76,6 +76,13 @@ Session::Session(Control& control, MemoryWatch& memory)
 
 void Session::load_text() {
   model_config_ = model::ModelConfig::load(directory_);
+  const nlohmann::json& limit = config().at("model").at("max_context");
+  max_tokens_ = limit.is_number() ? limit.get<std::int64_t>() : model_config_.max_position_embeddings;
+  if (max_tokens_ > model_config_.max_position_embeddings) {
+    throw Error(ExitCode::usage,
+                fmt::format("[model] model.max_context {} is beyond the {} positions that {} was made for",
+                            max_tokens_, model_config_.max_position_embeddings, directory_.string()));
+  }
   stop_ids_ = model::GenerationConfig::load(directory_, model_config_).eos_token_ids;
   tokenizer_ = std::make_unique<text::Tokenizer>(text::Tokenizer::load(directory_));
   if (tokenizer_->vocab_size() > model_config_.vocab_size) {
@@ -144,24 +151,14 @@ void Session::load_weights() {
                                                       backend_.id(), setup_);
   control_.phase("model_loaded", memory_.sample());
 
-  const nlohmann::json& limit = config().at("model").at("max_context");
-  std::int64_t max_tokens = model_config_.max_position_embeddings;
-  if (limit.is_number()) {
-    max_tokens = limit.get<std::int64_t>();
-    if (max_tokens > model_config_.max_position_embeddings) {
-      throw Error(ExitCode::usage,
-                  fmt::format("[model] model.max_context {} is beyond the {} positions that {} was made for",
-                              max_tokens, model_config_.max_position_embeddings, directory_.string()));
-    }
-  }
   const KvShape shape{model_config_.num_hidden_layers,
                       model_config_.num_key_value_heads,
                       model_config_.head_dim,
                       setup_.dtype,
                       setup_.device,
-                      max_tokens};
+                      max_tokens_};
   model::check(kv_->configure(shape), kv_.id(), "configure");
-  const generate::ContextOptions options{max_tokens,
+  const generate::ContextOptions options{max_tokens_,
                                          config().at("model").at("prefill_chunk").get<std::int64_t>(),
                                          config().at("chat").at("check_logits").get<bool>()};
   context_ = std::make_unique<generate::Context>(*transformer_, *kv_, options);
@@ -199,6 +196,11 @@ std::optional<std::string> Session::system_prompt() const {
 
 generate::ChatSession Session::new_chat() {
   return {*context_, *tokenizer_, turn_format(), generation_options(), system_prompt()};
+}
+
+generate::ChatSession Session::new_completion() {
+  if (!no_turns_) no_turns_ = std::make_unique<text::TurnFormat>(text::TurnFormat::none(*tokenizer_));
+  return {*context_, *tokenizer_, *no_turns_, generation_options(), std::nullopt};
 }
 
 std::vector<std::int32_t> Session::prompt_ids(const std::string& prompt, bool raw) {

@@ -63,6 +63,8 @@ class Session {
   // The `chat` section as options; stop tokens are those of generation_config.json.
   generate::GenerationOptions generation_options() const;
   generate::ChatSession new_chat();
+  // For raw prompts; needs no chat template.
+  generate::ChatSession new_completion();
 
   // Ids of a prompt: through the template as a first turn, or as it stands (`raw`).
   std::vector<std::int32_t> prompt_ids(const std::string& prompt, bool raw);
@@ -79,9 +81,10 @@ class Session {
   std::filesystem::path directory_;
   RunIdentity identity_;
   model::ModelConfig model_config_;
+  std::int64_t max_tokens_ = 0;  // context limit of the run
   std::vector<std::int32_t> stop_ids_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
-  std::unique_ptr<text::TurnFormat> turn_format_;
+  std::unique_ptr<text::TurnFormat> turn_format_, no_turns_;
   device::Choice device_;
   LinearSetup setup_;
   PluginObject<LinearBackend> backend_;

@@ -16,7 +16,7 @@ std::string encode_frame(const json& message) {
   try {
     payload = message.dump();
   } catch (const json::exception& e) {
-    throw Error(fmt::format("[control] a message cannot be sent: {}", printable(e.what(), 400)));
+    throw Error(fmt::format("[control] a message cannot be sent: {}", json_problem(e.what())));
   }
   if (payload.size() > max_frame_bytes) {
     throw Error(fmt::format("[control] a message of {} bytes is over the limit of {} bytes", payload.size(),
@@ -41,7 +41,7 @@ json parse_payload(std::string_view payload) {
   try {
     message = json::parse(payload, bounded);
   } catch (const json::exception& e) {
-    throw Error(fmt::format("[control] a message is not valid JSON: {}", printable(e.what(), 400)));
+    throw Error(fmt::format("[control] a message is not valid JSON: {}", json_problem(e.what())));
   }
   if (!message.is_object()) {
     throw Error(fmt::format("[control] a message must be a JSON object, not {}", message.type_name()));

@@ -56,4 +56,13 @@ std::string printable(std::string_view text, std::size_t longest, Newlines newli
   return text.empty() ? out : out + "...";
 }
 
+std::string json_problem(std::string_view what) {
+  if (const std::size_t at = what.find("] "); what.starts_with("[json.") && at != what.npos)
+    what.remove_prefix(at + 2);
+  for (const std::string_view prefix : {"parse error at ", "parse error: "}) {
+    if (what.starts_with(prefix)) what.remove_prefix(prefix.size());
+  }
+  return printable(what, 400);
+}
+
 }  // namespace tetrad

@@ -13,4 +13,8 @@ enum class Newlines : bool { escape, keep };
 
 std::string printable(std::string_view text, std::size_t longest = 200, Newlines newlines = Newlines::escape);
 
+// What nlohmann's exceptions say, without their own "[json.exception.parse_error.101]", and printable: they
+// quote the text at hand, cut anywhere.
+std::string json_problem(std::string_view what);
+
 }  // namespace tetrad

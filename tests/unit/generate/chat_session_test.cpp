@@ -279,6 +279,17 @@ TEST(ChatSession, CompleteTakesIdsAsTheyAreAndClosesNothing) {
   EXPECT_EQ(stopped.ledger_text(), "xa") << "no close, no stop token";
 }
 
+TEST(ChatSession, AModelWithoutATemplateContinuesRawPromptsOnly) {
+  Chat chat;
+  const auto none = text::TurnFormat::none(chat.tokenizer);
+  EXPECT_TRUE(none.close_ids().empty());
+  ChatSession session(chat.context, chat.tokenizer, none, Chat::with_stops({.max_tokens = 2}), {});
+  chat.say("ab");
+  EXPECT_EQ(session.complete({'x'}, {}, chat.interrupt).text, "ab");
+  EXPECT_THAT(error_text([&] { session.turn("Yo", {}, chat.interrupt); }), HasSubstr("no chat template"));
+  EXPECT_EQ(chat.ledger_text(), "xab");
+}
+
 TEST(ChatSession, TheSeedDecidesAndNothingElse) {
   const auto sample = [](std::uint64_t seed) {
     Chat chat({.max_tokens = 40, .sampling = {.temperature = 1.5, .seed = seed}, .ignore_eos = true});
