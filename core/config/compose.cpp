@@ -103,6 +103,10 @@ class Composer {
     const fs::file_status status = fs::status(path, error);
     if (!fs::exists(status)) return fail("no such file");
     if (fs::is_directory(status)) return fail("is a folder");
+    // A pipe given by the user (a shell's process substitution) is fine; one that a file names may never
+    // answer.
+    if (named_at.kind != Origin::Kind::none && !fs::is_regular_file(status))
+      return fail("is not a regular file");
     errno = 0;
     std::ifstream stream(path, std::ios::binary);
     if (!stream) return fail(errno != 0 ? std::strerror(errno) : "cannot be opened");

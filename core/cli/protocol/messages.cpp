@@ -146,7 +146,7 @@ Message parse_message(const json& message) {
                         map(message, "details")};
   }
   if (type == "status") return parse_status(message);
-  throw Error(fmt::format("[control] unknown message type '{}'", type));
+  throw Error(fmt::format("[control] unknown message type '{}'", printable(type)));
 }
 
 }  // namespace tetrad::cli

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <string>
 
@@ -96,6 +97,10 @@ TEST(Files, WhatCannotBeReadIsNamed) {
   place.write("folder/x", "");
   EXPECT_EQ(place.errors({"absent.yaml"}), "absent.yaml: cannot read: no such file");
   EXPECT_EQ(place.errors({"folder"}), "folder: cannot read: is a folder");
+  // A pipe that a file names could keep the reader waiting for ever.
+  ASSERT_EQ(::mkfifo(place.path("pipe").c_str(), 0600), 0);
+  place.write("waits.yaml", "extends: [pipe]\n" + required_keys);
+  EXPECT_EQ(place.errors({"waits.yaml"}), "waits.yaml:1:11: cannot read 'pipe': is not a regular file");
   place.write("big.yaml", "# " + std::string(2 << 20, 'x'));
   EXPECT_EQ(place.errors({"big.yaml"}),
             "big.yaml: the text is 1048584 bytes long; a config has at most 1048576");
