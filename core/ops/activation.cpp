@@ -4,13 +4,12 @@
 #include "ops/simd_rows.h"
 
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/mul.h>
 #include <ATen/ops/silu.h>
 
 namespace tetrad::ops {
 
 at::Tensor silu_mul_reference(const at::Tensor& gate, const at::Tensor& up) {
-  return at::mul(at::silu(gate), up);
+  return at::silu(gate).mul_(up);
 }
 
 at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) {

@@ -25,7 +25,8 @@ TEST(BackendBf16, ProductsAgreeWithFp64) {
   for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
     for (const auto path : {Path::training, Path::bridge}) {
       for (const Case& c : {Case{dtype, path, 1, 64, {32}}, Case{dtype, path, 7, 33, {5, 1, 48}},
-                            Case{dtype, path, 70, 128, {96, 31}}, Case{dtype, path, 0, 16, {4}}}) {
+                            Case{dtype, path, 70, 128, {96, 31}}, Case{dtype, path, 0, 16, {4}},
+                            Case{dtype, path, 3, 576, {700, 3, 1200}}, Case{dtype, path, 4, 95, {64}}}) {
         BackendBf16 backend;
         ok(backend.configure(setup(dtype, path)));
         std::deque<Parameter> parameters;
@@ -40,6 +41,7 @@ TEST(BackendBf16, ProductsAgreeWithFp64) {
           EXPECT_TRUE(w.is_same(parameters.back().dense));  // no second copy
         }
         check_products(backend, ids, c);
+        if (dtype == at::kBFloat16 && c.t <= 4) check_few_rows(backend, ids, c);
         EXPECT_EQ(backend.clear_eval_cache(), 0);
         EXPECT_EQ(backend.memory().weight_bytes, 0);
       }

@@ -114,4 +114,23 @@ inline void check_products(LinearBackend& backend, const std::vector<WeightId>& 
   }
 }
 
+// Decoding on a CPU: what a few rows of x give does not depend, in any bit, on the weights and rows beside
+// them, nor on how the rows of the weights fell to the threads.
+inline void check_few_rows(LinearBackend& backend, const std::vector<WeightId>& ids, const Case& c) {
+  SCOPED_TRACE(text(c));
+  const at::Tensor x = at::randn({c.t, c.k}).to(c.dtype);
+  std::vector<at::Tensor> together;
+  ok(backend.forward(ids, x, Pass::eval, together));
+  ASSERT_EQ(together.size(), ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    std::vector<at::Tensor> alone;
+    ok(backend.forward({&ids[i], 1}, x, Pass::eval, alone));
+    EXPECT_TRUE(at::equal(alone[0], together[i])) << "weight " << i;
+    for (std::int64_t r = 0; r < c.t; ++r) {
+      ok(backend.forward({&ids[i], 1}, x.narrow(0, r, 1), Pass::eval, alone));
+      EXPECT_TRUE(at::equal(alone[0][0], together[i][r])) << "weight " << i << ", row " << r;
+    }
+  }
+}
+
 }  // namespace tetrad::linear_test
