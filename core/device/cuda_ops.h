@@ -18,7 +18,7 @@ struct Rotation {
   at::Tensor q, k;
   at::Tensor q_weight, k_weight;  // [dim], or undefined: no norm
   double eps = 0.0;
-  at::Tensor cos, sin;      // fp32 [positions, dim / 2]
+  at::Tensor cos, sin;      // [positions, dim / 2] in q's dtype, contiguous
   std::int64_t begin = 0;   // position of the first token, added to
   at::Tensor position;      // int64 [1] on the device, or undefined
   at::Tensor q_out;         // [tokens, heads, dim]

@@ -89,6 +89,14 @@ void ChatSession::require_room(std::size_t prompt, std::size_t close) const {
                                    "; shorten the prompt, lower chat.max_tokens or start anew");
 }
 
+Choice ChatSession::pick(const at::Tensor& logits) {
+  if (const auto& best = context_.best(); best && sampler_.takes_the_best())
+    return {static_cast<std::int32_t>(best->id), best->top1, best->top2};
+  const at::Tensor row = logits.cpu();
+  return sampler_.pick({row.const_data_ptr<float>(), static_cast<std::size_t>(row.numel())},
+                       context_.ledger());
+}
+
 TurnResult ChatSession::generate(std::vector<std::int32_t> prompt_ids, bool close, const OnText& on_text,
                                  const std::atomic<bool>& interrupt) {
   TurnResult result;
@@ -103,9 +111,7 @@ TurnResult ChatSession::generate(std::vector<std::int32_t> prompt_ids, bool clos
   Clock::time_point first_token;
   std::vector<std::int32_t> pending;  // accepted, not yet in the cache
   while (true) {
-    const at::Tensor row = logits.cpu();
-    const Choice choice = sampler_.pick({row.const_data_ptr<float>(), static_cast<std::size_t>(row.numel())},
-                                        context_.ledger());
+    const Choice choice = pick(logits);
     result.gaps.push_back(choice.top1 - choice.top2);
     result.smallest_gap = std::min(result.smallest_gap, result.gaps.back());
     const bool stop = !options_.ignore_eos && std::find(options_.stop_ids.begin(), options_.stop_ids.end(),

@@ -64,6 +64,7 @@ class ChatSession {
   void reset();
 
  private:
+  Choice pick(const at::Tensor& logits);
   TurnResult generate(std::vector<std::int32_t> prompt_ids, bool close, const OnText& on_text,
                       const std::atomic<bool>& interrupt);
   void take_back(std::int64_t length) noexcept;

@@ -93,14 +93,49 @@ void Context::roll_back(std::int64_t length) noexcept {
   cache_valid_ = cache_valid_ && kv_.lengths().next_position == length;
 }
 
-at::Tensor Context::step(std::int64_t begin, std::int64_t end, model::ForwardObserver* observer) {
+void Context::prepare(std::int64_t count) {
   KvReserve answer = KvReserve::ok;
-  model::check(kv_.prepare(end - begin, answer), kv_name,
-               "prepare of " + std::to_string(end - begin) + " tokens");
+  model::check(kv_.prepare(count, answer), kv_name, "prepare of " + std::to_string(count) + " tokens");
   if (answer != KvReserve::ok) {
-    throw Error("[kv_cache] the policy cannot hold " + std::to_string(end) + " tokens" +
-                (answer == KvReserve::would_evict ? " without evicting" : "") + "; shorten the conversation");
+    throw Error("[kv_cache] the policy cannot hold " + std::to_string(kv_.lengths().next_position + count) +
+                " tokens" + (answer == KvReserve::would_evict ? " without evicting" : "") +
+                "; shorten the conversation");
   }
+}
+
+model::DecodeGraph* Context::decode_graph() {
+  if (!graph_asked_for_) {
+    graph_asked_for_ = true;
+    graph_ = model::DecodeGraph::make(model_, kv_, options_.max_tokens);
+  }
+  return graph_.get();
+}
+
+at::Tensor Context::last_logits(std::int64_t begin, std::int64_t end) {
+  at::Tensor logits;
+  if (end - begin == 1 && begin > 0 && retains() && model_.setup().device.is_cuda()) {
+    prepare(1);
+    if (model::DecodeGraph* graph = decode_graph())
+      logits = graph->logits(ledger_[static_cast<std::size_t>(begin)], begin);
+    else
+      model::check(kv_.abort(), kv_name, "abort");
+  }
+  if (!logits.defined()) {
+    const at::Tensor hidden = step(begin, end, nullptr);
+    logits = model_.logits(hidden.narrow(0, hidden.size(0) - 1, 1), Pass::eval).squeeze(0);
+  }
+  if (logits.is_cuda() && device::cuda_ops() != nullptr) {
+    best_ = device::cuda_ops()->best(logits);
+    if (options_.check_logits && !best_->finite) name_first_non_finite();
+    if (!best_->finite) best_.reset();
+  } else {
+    require_finite(logits);
+  }
+  return logits;
+}
+
+at::Tensor Context::step(std::int64_t begin, std::int64_t end, model::ForwardObserver* observer) {
+  prepare(end - begin);
   const std::vector<std::int64_t> wide(ledger_.begin() + begin, ledger_.begin() + end);
   const at::Tensor ids = at::tensor(wide, at::kLong).to(model_.setup().device);
   return model_.forward(ids, begin, kv_, Pass::eval, observer);
@@ -108,12 +143,12 @@ at::Tensor Context::step(std::int64_t begin, std::int64_t end, model::ForwardObs
 
 at::Tensor Context::run_chunk(std::int64_t begin, std::int64_t end, Head head, const Visit* visit,
                               std::int64_t visible_from) {
-  const at::Tensor hidden = step(begin, end, nullptr);
-  at::Tensor logits;
-  if (head == Head::last) {
-    logits = model_.logits(hidden.narrow(0, hidden.size(0) - 1, 1), Pass::eval).squeeze(0);
-    require_finite(logits);
-  }
+  best_.reset();
+  at::Tensor logits, hidden;
+  if (head == Head::last)
+    logits = last_logits(begin, end);
+  else
+    hidden = step(begin, end, nullptr);
   if (head == Head::all) {
     const std::int64_t first = std::max(begin, visible_from);
     const at::Tensor all = model_.logits(hidden.narrow(0, first - begin, end - first), Pass::eval);

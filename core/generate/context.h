@@ -5,6 +5,8 @@
 // ledger before the next token.
 #pragma once
 
+#include "device/cuda_ops.h"
+#include "model/decode_graph.h"
 #include "model/transformer.h"
 
 #include <ATen/core/Tensor.h>
@@ -12,6 +14,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,7 +33,8 @@ class Context {
   // kv must be configured with this model's shape and options.max_tokens. Both outlive the context.
   Context(model::Transformer& model, KvPolicy& kv, ContextOptions options);
 
-  // Appends ids to the ledger and runs them through the model; fp32 logits [vocab] of the last one.
+  // Appends ids to the ledger and runs them through the model; fp32 logits [vocab] of the last one, valid
+  // until the next call.
   // Throws Error(usage) when the limit would be passed, Error(numerics) naming the first layer and tensor
   // when a logit is not finite, and what a plugin reports; the context is then as before the call.
   at::Tensor feed(std::span<const std::int32_t> ids);
@@ -41,6 +46,10 @@ class Context {
 
   // As feed() without the head: for tokens whose successor is not wanted (the end of a turn).
   void append(std::span<const std::int32_t> ids);
+
+  // The largest of the logits that feed() returned last, where a CUDA device found it: sparing the way of all
+  // of them to the host.
+  const std::optional<device::Best>& best() const noexcept { return best_; }
 
   // Forgets everything from position `length` on.
   void truncate(std::int64_t length);
@@ -61,6 +70,12 @@ class Context {
   at::Tensor run(std::span<const std::int32_t> ids, Head head, const Visit* visit);
   at::Tensor run_new(std::int64_t begin, Head head, const Visit* visit);
   void roll_back(std::int64_t length) noexcept;
+  // Asks the policy for `count` more slots.
+  void prepare(std::int64_t count);
+  // The graph that runs a single token, or null where there is none; slots must be prepared.
+  model::DecodeGraph* decode_graph();
+  // fp32 logits of the last token of [begin, end), checked; nothing is committed.
+  at::Tensor last_logits(std::int64_t begin, std::int64_t end);
   // Prepares [begin, end) of the ledger and runs it through the model; nothing is committed.
   at::Tensor step(std::int64_t begin, std::int64_t end, model::ForwardObserver* observer);
   at::Tensor run_chunk(std::int64_t begin, std::int64_t end, Head head, const Visit* visit,
@@ -74,6 +89,9 @@ class Context {
   model::Transformer& model_;
   KvPolicy& kv_;
   ContextOptions options_;
+  std::unique_ptr<model::DecodeGraph> graph_;
+  bool graph_asked_for_ = false;
+  std::optional<device::Best> best_;
   std::vector<std::int32_t> ledger_;
   std::uint64_t kv_weight_version_;  // the weights that the cached keys and values were computed with
   bool cache_valid_ = true;          // false: a failure left the cache behind; it is rebuilt from the ledger

@@ -35,6 +35,11 @@ class Sampler {
   // is one draw; draw number n depends on the seed and n alone.
   Choice pick(std::span<const float> logits, std::span<const std::int32_t> context);
 
+  // Whether pick() would give the largest logit, lowest id first, and nothing else matters.
+  bool takes_the_best() const noexcept {
+    return options_.temperature == 0.0 && options_.repetition_penalty == 1.0;
+  }
+
   std::uint64_t draws() const noexcept { return draws_; }
 
  private:

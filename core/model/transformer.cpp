@@ -127,15 +127,12 @@ at::Tensor Transformer::run_block(std::int64_t layer, at::Tensor& x, const at::T
   show(observer, layer, "q_proj", qkv[0]);
   show(observer, layer, "k_proj", qkv[1]);
   show(observer, layer, "v_proj", qkv[2]);
-  at::Tensor q = qkv[0].view({tokens, config_.num_attention_heads, config_.head_dim});
-  at::Tensor k = qkv[1].view({tokens, config_.num_key_value_heads, config_.head_dim});
   const at::Tensor v = qkv[2].view({tokens, config_.num_key_value_heads, config_.head_dim});
-  if (config_.qk_norm) {
-    q = ops::rms_norm(q, block.q_norm->dense, config_.rms_norm_eps);
-    k = ops::rms_norm(k, block.k_norm->dense, config_.rms_norm_eps);
-  }
-  q = rope_.apply(q, begin);
-  k = rope_.apply(k, begin);
+  const auto [q, k] =
+      rope_.norm_and_apply(qkv[0].view({tokens, config_.num_attention_heads, config_.head_dim}),
+                           qkv[1].view({tokens, config_.num_key_value_heads, config_.head_dim}),
+                           config_.qk_norm ? block.q_norm->dense : at::Tensor(),
+                           config_.qk_norm ? block.k_norm->dense : at::Tensor(), config_.rms_norm_eps, begin);
   show(observer, layer, "q_rotated", q);
   show(observer, layer, "k_rotated", k);
 

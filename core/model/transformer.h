@@ -46,6 +46,13 @@ class Transformer {
   at::Tensor forward(const at::Tensor& ids, std::int64_t begin, KvPolicy& kv, Pass pass,
                      ForwardObserver* observer = nullptr);
 
+  // One token on a CUDA device, ready to be captured (transformer_decode.cpp): id and position int64 [1] on
+  // the device, keys and values to kv's slots; logits fp32 [1, vocab]. can_decode() first, which needs kv to
+  // hold a token or be prepared for one, and reserve_positions() for every position to come.
+  at::Tensor decode(const at::Tensor& id, const at::Tensor& position, KvPolicy& kv);
+  bool can_decode(KvPolicy& kv) const;
+  void reserve_positions(std::int64_t positions);
+
   // hidden [T, hidden] -> logits fp32 [T, vocab].
   at::Tensor logits(const at::Tensor& hidden, Pass pass);
 

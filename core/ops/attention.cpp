@@ -1,5 +1,7 @@
 #include "ops/attention.h"
 
+#include "device/cuda_ops.h"
+
 #include "ops/cpu_dispatch.h"
 #include "ops/simd_attention.h"
 
@@ -79,6 +81,12 @@ at::Tensor single_query_kernel(const at::Tensor& q, const at::Tensor& k, const a
 at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
   const std::int64_t queries = q.size(0), heads = q.size(1), dim = q.size(2), keys = k.size(1);
   if (takes_kernel(q, k, v)) return single_query_kernel(q, k, v, scale);
+  if (device::CudaOps* cuda = device::cuda_ops_for(q);
+      cuda != nullptr && cuda->takes_decode_attention(q, k, v)) {
+    const at::Tensor out = at::empty({1, heads * dim}, q.options());
+    cuda->decode_attention(q, k, v, scale, {}, out);
+    return out;
+  }
   if (queries == 1 && q.device().is_cpu()) return single_query(q, k, v, scale);
   const at::Tensor query = q.transpose(0, 1).unsqueeze(0);
   const at::Tensor key = per_query_head(k, heads), value = per_query_head(v, heads);

@@ -1,5 +1,7 @@
 #include "ops/norm.h"
 
+#include "device/cuda_ops.h"
+
 #include "ops/cpu_dispatch.h"
 #include "ops/simd_rows.h"
 
@@ -17,6 +19,13 @@ namespace {
 bool takes_kernel(const at::Tensor& x, const at::Tensor& weight) {
   return for_kernel(x) && for_kernel(weight) && x.scalar_type() == weight.scalar_type() &&
          weight.dim() == 1 && x.dim() > 0 && weight.size(0) > 0 && x.size(-1) == weight.size(0);
+}
+
+// The CUDA kernels, where they take these.
+device::CudaOps* on_device(const at::Tensor& x, const at::Tensor& weight) {
+  const bool alike = weight.scalar_type() == x.scalar_type() && weight.is_contiguous() && weight.dim() == 1 &&
+                     x.dim() > 0 && x.size(-1) == weight.size(0) && x.numel() > 0;
+  return alike ? device::cuda_ops_for(x) : nullptr;
 }
 
 // y and sum both or neither.
@@ -63,6 +72,11 @@ at::Tensor rms_norm_reference(const at::Tensor& x, const at::Tensor& weight, dou
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  if (device::CudaOps* cuda = on_device(x, weight)) {
+    const at::Tensor y = at::empty_like(x);
+    cuda->rms_norm(x, weight, eps, y);
+    return y;
+  }
   if (!takes_kernel(x, weight)) return rms_norm_reference(x, weight, eps);
   const at::Tensor out = at::empty_like(x);
   run(x, nullptr, weight, eps, nullptr, out);
@@ -70,6 +84,12 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
 }
 
 Normed add_rms_norm(const at::Tensor& x, const at::Tensor& y, const at::Tensor& weight, double eps) {
+  if (device::CudaOps* cuda = on_device(x, weight);
+      cuda != nullptr && on_device(y, weight) != nullptr && y.sizes() == x.sizes()) {
+    Normed result{at::empty_like(x), at::empty_like(x)};
+    cuda->add_rms_norm(x, y, weight, eps, result.sum, result.normed);
+    return result;
+  }
   if (!takes_kernel(x, weight) || !for_kernel(y) || y.scalar_type() != x.scalar_type() ||
       y.sizes() != x.sizes()) {
     const at::Tensor sum = x.add(y);

@@ -1,6 +1,9 @@
 #include "ops/rope.h"
 
+#include "device/cuda_ops.h"
+
 #include "ops/cpu_dispatch.h"
+#include "ops/norm.h"
 #include "ops/simd_rows.h"
 
 #include <ATen/Parallel.h>
@@ -53,6 +56,31 @@ at::Tensor RopeTable::apply(const at::Tensor& x, std::int64_t begin) {
     });
   });
   return out;
+}
+
+Rotated RopeTable::norm_and_apply(const at::Tensor& q, const at::Tensor& k, const at::Tensor& q_weight,
+                                  const at::Tensor& k_weight, double eps, std::int64_t begin) {
+  device::CudaOps* cuda = device::cuda_ops_for(q);
+  if (cuda != nullptr && device::cuda_ops_for(k) != nullptr && q.size(0) > 0) {
+    require(begin + q.size(0), q.scalar_type());
+    device::Rotation r;
+    r.q = q;
+    r.k = k;
+    r.q_weight = q_weight;
+    r.k_weight = k_weight;
+    r.eps = eps;
+    r.cos = cos_;
+    r.sin = sin_;
+    r.begin = begin;
+    r.q_out = at::empty_like(q);
+    r.k_out = at::empty_like(k);
+    cuda->rotate(r);
+    return {r.q_out, r.k_out};
+  }
+  const auto normed = [eps](const at::Tensor& x, const at::Tensor& weight) {
+    return weight.defined() ? rms_norm(x, weight, eps) : x;
+  };
+  return {apply(normed(q, q_weight), begin), apply(normed(k, k_weight), begin)};
 }
 
 at::Tensor RopeTable::apply_reference(const at::Tensor& x, std::int64_t begin) {

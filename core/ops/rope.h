@@ -13,6 +13,11 @@
 
 namespace tetrad::ops {
 
+// Queries and keys on their way to attention.
+struct Rotated {
+  at::Tensor q, k;
+};
+
 class RopeTable {
  public:
   // inv_freq: head_dim / 2 values; attention_scaling multiplies cos and sin (yarn), 1 otherwise.
@@ -23,6 +28,17 @@ class RopeTable {
   // The same in plain libtorch operations: what runs where apply() has no kernel, and what tests compare
   // with.
   at::Tensor apply_reference(const at::Tensor& x, std::int64_t begin);
+
+  // Norms the heads of q [T, heads, head_dim] and k [T, kv_heads, head_dim] (weights undefined: no norm) and
+  // rotates them: rms_norm and apply of both, in one kernel where a CUDA device has it.
+  Rotated norm_and_apply(const at::Tensor& q, const at::Tensor& k, const at::Tensor& q_weight,
+                         const at::Tensor& k_weight, double eps, std::int64_t begin);
+
+  // The table for positions [0, positions) is made now; its addresses then hold until more are asked for.
+  void reserve(std::int64_t positions, at::ScalarType dtype) { require(positions, dtype); }
+  // [positions, 1, head_dim / 2], contiguous.
+  const at::Tensor& cos() const noexcept { return cos_; }
+  const at::Tensor& sin() const noexcept { return sin_; }
 
  private:
   // The table reaches that far and is of that dtype.

@@ -210,6 +210,23 @@ Status KvcPersistent::view(std::int64_t layer, at::Tensor& k, at::Tensor& v) noe
   });
 }
 
+Status KvcPersistent::slots(std::int64_t layer, at::Tensor& k, at::Tensor& v) noexcept {
+  return torch_guarded([&] {
+    const Layer& from = layer_at(layer);
+    if (!from.kv.defined()) fail(StatusCode::internal, "slots: none are held yet; prepare() first");
+    k = from.kv.select(0, 0);
+    v = from.kv.select(0, 1);
+  });
+}
+
+Status KvcPersistent::written() noexcept {
+  return torch_guarded([&] {
+    require_configured();
+    if (!step_ || importing_) fail(StatusCode::internal, "written: no step is prepared");
+    for (Layer& layer : layers_) layer.written = true;
+  });
+}
+
 Status KvcPersistent::attend(std::int64_t, const at::Tensor&, double, at::Tensor&) noexcept {
   return guarded([] { fail(StatusCode::unsupported, "attend: not offered; use view"); });
 }

@@ -45,6 +45,9 @@ class KvcPersistent final : public KvPolicy {
   std::int64_t shrink_to(std::int64_t bytes) noexcept override;
   std::uint64_t graph_epoch() const noexcept override { return epoch_; }
 
+  Status slots(std::int64_t layer, at::Tensor& k, at::Tensor& v) noexcept override;
+  Status written() noexcept override;
+
  private:
   struct Layer {
     at::Tensor kv;              // [2, kv_heads, capacity, head_dim], undefined while capacity is 0

@@ -108,13 +108,13 @@ void rotation(std::mt19937& rng, std::int64_t tokens, std::int64_t heads, std::i
   const auto q = gaussian<T>(rng, tokens * q_stride), k = gaussian<T>(rng, tokens * kv_stride),
              v = gaussian<T>(rng, tokens * kv_stride), q_weight = gaussian<T>(rng, dim),
              k_weight = gaussian<T>(rng, dim);
-  std::vector<float> cos, sin;
+  std::vector<T> cos, sin;
   for (std::int64_t p = 0; p < begin + tokens; ++p) {
     for (std::int64_t i = 0; i < half; ++i) {
       const double angle =
           static_cast<double>(p) * std::pow(10000.0, -static_cast<double>(i) / static_cast<double>(half));
-      cos.push_back(static_cast<float>(std::cos(angle)));
-      sin.push_back(static_cast<float>(std::sin(angle)));
+      cos.push_back(from_float<T>(static_cast<float>(std::cos(angle))));
+      sin.push_back(from_float<T>(static_cast<float>(std::sin(angle))));
     }
   }
   const double eps = 1e-6;
@@ -132,15 +132,15 @@ void rotation(std::mt19937& rng, std::int64_t tokens, std::int64_t heads, std::i
     for (std::int64_t i = 0; i < half; ++i) {
       const auto low = static_cast<std::size_t>(i), high = static_cast<std::size_t>(i + half);
       const auto at = static_cast<std::size_t>((begin + token) * half + i);
-      const float c = rounded<T>(cos[at]), s = rounded<T>(sin[at]);
-      out[low] = rounded<T>(in[low] * c) - rounded<T>(in[high] * s);
-      out[high] = rounded<T>(in[high] * c) + rounded<T>(in[low] * s);
+      const float c = to_float(cos[at]), n = to_float(sin[at]);
+      out[low] = rounded<T>(rounded<T>(in[low] * c) - rounded<T>(in[high] * n));
+      out[high] = rounded<T>(rounded<T>(in[high] * c) + rounded<T>(in[low] * n));
     }
     return out;
   };
 
   DeviceArray<T> dq(q), dk(k), dv(v), dq_weight(q_weight), dk_weight(k_weight);
-  DeviceArray<float> dcos(cos), dsin(sin);
+  DeviceArray<T> dcos(cos), dsin(sin);
   DeviceArray<std::int64_t> position(std::vector<std::int64_t>{begin - 4});
   const std::int64_t slots = to_slots ? capacity : tokens;
   DeviceArray<T> q_out(static_cast<std::size_t>(tokens * heads * dim)),

@@ -126,8 +126,8 @@ class TorchCudaOps final : public CudaOps {
     a.q_weight = r.q_weight.defined() ? r.q_weight.const_data_ptr() : nullptr;
     a.k_weight = r.k_weight.defined() ? r.k_weight.const_data_ptr() : nullptr;
     a.eps = r.eps;
-    a.cos = read_as<float>(r.cos);
-    a.sin = read_as<float>(r.sin);
+    a.cos = r.cos.const_data_ptr();
+    a.sin = r.sin.const_data_ptr();
     a.begin = {read_as<std::int64_t>(r.position), r.begin};
     a.q_out = r.q_out.mutable_data_ptr();
     a.k_out = r.k_out.mutable_data_ptr();

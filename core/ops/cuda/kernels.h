@@ -29,17 +29,18 @@ template <class T>
 void add_rms_norm(const T* x, const T* delta, const T* weight, double eps, std::int64_t rows, std::int64_t n,
                   T* sum, T* y, Stream stream);
 
-// Per head: rms norm (weights null: none), then rotation by cos and sin, fp32 [positions, dim / 2], from
-// position `begin` on. q [tokens, heads, dim] with token stride, to q_out dense. k [tokens, kv_heads, dim] to
-// k_out + head * out_head_stride + (slot + token) * dim, and, with v, v there in v_out unchanged; slot is
-// begin when `to_slots`, else 0. dim is even and at most 512.
+// Per head: rms norm (weights null: none), then rotation by cos and sin, T [positions, dim / 2], from
+// position `begin` on; products and sums are each rounded to T (rope.h). q [tokens, heads, dim] with token
+// stride, to q_out dense. k [tokens, kv_heads, dim] to k_out + head * out_head_stride + (slot + token) *
+// out_token_stride, and, with v, v there in v_out unchanged; slot is begin when `to_slots`, else 0. dim is
+// even and at most 512.
 struct QkNormRope {
   const void *q = nullptr, *k = nullptr, *v = nullptr;
   std::int64_t q_stride = 0, k_stride = 0, v_stride = 0;  // elements from token to token
   std::int64_t tokens = 0, heads = 0, kv_heads = 0, dim = 0;
   const void *q_weight = nullptr, *k_weight = nullptr;
   double eps = 0.0;
-  const float *cos = nullptr, *sin = nullptr;
+  const void *cos = nullptr, *sin = nullptr;  // of T
   Count begin;
   void *q_out = nullptr, *k_out = nullptr, *v_out = nullptr;
   std::int64_t out_head_stride = 0, out_token_stride = 0;

@@ -53,17 +53,17 @@ __global__ void __launch_bounds__(kWarps * 32) qk_norm_rope_kernel(const __grid_
       upper[p] = rounded<T>(rounded<T>(upper[p] * inverse) * to_float(weight[i + half]));
     }
   }
-  const float* cos = a.cos + (begin + token) * half;
-  const float* sin = a.sin + (begin + token) * half;
+  const T* cos = static_cast<const T*>(a.cos) + (begin + token) * half;
+  const T* sin = static_cast<const T*>(a.sin) + (begin + token) * half;
 #pragma unroll
   for (int p = 0; p < kMaxPairs; ++p) {
     const int i = p * 32 + lane;
     if (i >= half) break;
     float low = lower[p], high = upper[p];
     if (!is_value) {
-      const float c = rounded<T>(cos[i]), s = rounded<T>(sin[i]);
-      low = rounded<T>(lower[p] * c) - rounded<T>(upper[p] * s);
-      high = rounded<T>(upper[p] * c) + rounded<T>(lower[p] * s);
+      const float c = to_float(cos[i]), n = to_float(sin[i]);
+      low = rounded<T>(lower[p] * c) - rounded<T>(upper[p] * n);
+      high = rounded<T>(upper[p] * c) + rounded<T>(lower[p] * n);
     }
     to[i] = from_float<T>(low);
     to[i + half] = from_float<T>(high);

@@ -100,6 +100,15 @@ class KvPolicy {
   // Gives back reserved memory down to `bytes` without losing tokens; returns the bytes still reserved.
   virtual std::int64_t shrink_to(std::int64_t bytes) noexcept = 0;
   virtual std::uint64_t graph_epoch() const noexcept = 0;
+
+  // For captured graphs, of a policy that is lossless, never evicts and has kv_graph_safe; the others leave
+  // these two as they are. All slots of a layer, slot = position: k, v [kv_heads, capacity, head_dim],
+  // strided, capacity at least the tokens committed and prepared. Addresses hold while graph_epoch() does.
+  virtual Status slots(std::int64_t /*layer*/, at::Tensor& /*k*/, at::Tensor& /*v*/) noexcept {
+    return Status::unsupported("this policy does not lend its slots");
+  }
+  // The host wrote the prepared tokens of every layer through slots() instead of write().
+  virtual Status written() noexcept { return Status::unsupported("this policy does not lend its slots"); }
 };
 
 }  // namespace tetrad
