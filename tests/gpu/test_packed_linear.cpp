@@ -204,7 +204,7 @@ TEST_F(GpuPackedLinear, EpiloguesRoundLikeThePlainOperations) {
     const auto run = [&](std::vector<cuda::PackedLinear> group, cuda::PackedEpilogue epilogue) {
       cuda::packed_linear(dx.get(), m, k, k, group, epilogue, false, nullptr);
     };
-    // Grouped alike, so that the plan, and with it the order of the sums, is the fused launch's.
+    // add has the plan of a plain store, hence the same sums.
     run({on_device(gate, g.get(), rows)}, cuda::PackedEpilogue::store);
     run({on_device(up, u.get(), rows)}, cuda::PackedEpilogue::store);
     run({on_device(gate, sum.get(), rows)}, cuda::PackedEpilogue::add);
@@ -214,8 +214,9 @@ TEST_F(GpuPackedLinear, EpiloguesRoundLikeThePlainOperations) {
     for (std::size_t i = 0; i < vg.size(); ++i) {
       ASSERT_EQ(vs[i], to_float(to_bf16(vg[i] + vr[i])));
       const float silu = to_float(to_bf16(vg[i] / (1.0f + std::exp(-vg[i]))));
-      // The sums of gate and up may be rounded to a neighbour, and so may silu.
-      ASSERT_NEAR(vf[i], silu * vu[i], 0.02f * std::abs(silu * vu[i]) + 1e-3f);
+      // Another plan, another order: gate and up may be rounded to a neighbour, which silu enlarges by
+      // |gate|.
+      ASSERT_NEAR(vf[i], silu * vu[i], 0.05f * std::abs(silu * vu[i]) + 1e-3f);
     }
   }
 }
