@@ -36,12 +36,12 @@ check::Target read_target(const RunMessage& run) {
   target.file = candidate.file;
   target.kinds = candidate.metadata->kinds;
   target.device = run.args.value("device", "cpu");
-  Options of_first_kind;
   for (const std::string& kind : target.kinds)
     target.options[kind] = config::options_from_json(run.args.at("options").at(kind));
-  of_first_kind = target.options.at(target.kinds.front());
+  const auto linear = target.options.find("linear");  // whose options say how it encodes
   target.contract = check::read_contract(candidate.metadata->capabilities, candidate.metadata->numerics,
-                                         of_first_kind, target.cuda() ? "cuda" : "cpu");
+                                         linear == target.options.end() ? Options() : linear->second,
+                                         target.cuda() ? "cuda" : "cpu");
   return target;
 }
 

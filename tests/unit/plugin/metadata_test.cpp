@@ -85,5 +85,28 @@ TEST(Metadata, ClaimsAreChecked) {
   EXPECT_EQ(refusal(plugin), "metadata: capabilities[0].compute must be a text or a list");
 }
 
+TEST(Metadata, TheRuleForStoredWeightsIsChecked) {
+  json plugin = least();
+  const auto with = [&](const json& weights) {
+    plugin["numerics"] = {{"weights", weights}};
+    return refusal(plugin);
+  };
+  EXPECT_EQ(with({{"reference", "dense"}}), "");
+  EXPECT_EQ(with({{"reference", "dense"}, {"bound", 0.004}, {"group", 32}}), "");
+  EXPECT_EQ(with({{"reference", "nvfp4"}, {"profile", "modelopt"}, {"global_scale", "exact"}}), "");
+  EXPECT_EQ(with(json::object()), "metadata: numerics.weights.reference is missing");
+  EXPECT_EQ(with({{"reference", "mine"}}),
+            "metadata: numerics.weights.reference 'mine' is not dense or nvfp4");
+  EXPECT_EQ(with({{"reference", "dense"}, {"bound", -1}}),
+            "metadata: numerics.weights.bound must be a number >= 0");
+  for (const json& group : {json("column"), json(0), json(1.5), json(true)}) {
+    EXPECT_EQ(with({{"reference", "dense"}, {"group", group}}),
+              "metadata: numerics.weights.group must be 'row', 'tensor' or a number of columns");
+  }
+  EXPECT_EQ(with({{"reference", "nvfp4"}, {"global_scale", "half"}}),
+            "metadata: numerics.weights.global_scale 'half' is not power_of_two or exact");
+  EXPECT_EQ(with(4), "metadata: numerics.weights must be a JSON object, not number");
+}
+
 }  // namespace
 }  // namespace tetrad::plugin
