@@ -147,6 +147,14 @@ class MarkedKv final : public KvPolicy {
     const Breadcrumb crumb(plugin_, "graph_epoch");
     return object_.graph_epoch();
   }
+  Status slots(std::int64_t layer, at::Tensor& k, at::Tensor& v) noexcept override {
+    const Breadcrumb crumb(plugin_, "slots");
+    return object_.slots(layer, k, v);
+  }
+  Status written() noexcept override {
+    const Breadcrumb crumb(plugin_, "written");
+    return object_.written();
+  }
 
  private:
   KvPolicy& object_;

@@ -1,6 +1,7 @@
 // A plugin's object behind its own interface, with a breadcrumb (plugin/breadcrumb.h) around every call: when
 // the process crashes inside, its last words name the plugin and the function. Adds two stores to
-// thread-local memory and one virtual call; forwards everything else as it is.
+// thread-local memory and one virtual call; forwards everything else as it is. A function that an
+// interface gains must be forwarded here too, also one with a default body (tests/unit/cli looks for it).
 #pragma once
 
 #include <tetrad/torch/kv_policy.h>
