@@ -45,9 +45,9 @@ int fail(tetrad::cli::Control* control) {
   return code;
 }
 
-// The temporaries of a prefill are some MiB each. By default glibc gives such blocks back to the system when they
-// are freed and takes them anew, zeroed page by page, for the next operation: a sixth of a prefill's time. Weights
-// and caches, which are larger, still go back at once.
+// The temporaries of a prefill are some MiB each. By default glibc gives such blocks back to the system when
+// they are freed and takes them anew, zeroed page by page, for the next operation: a sixth of a prefill's
+// time. Weights and caches, which are larger, still go back at once.
 void keep_temporaries() {
 #ifdef __GLIBC__
   mallopt(M_MMAP_THRESHOLD, 16 << 20);
