@@ -107,6 +107,13 @@ Field model_section() {
            .by_default("models/default")
            .non_empty()
            .meaning(Meaning::input_path),
+       Make("weights", Type::string,
+            "Weights that are not in model.path: a .safetensors file, or a folder with model.safetensors or "
+            "its "
+            "shards. null takes those in model.path.")
+           .nullable()
+           .non_empty()
+           .meaning(Meaning::input_path),
        Make("dtype", Type::choice,
             "Type of activations, and of the weights that a plugin does not store in its own format.")
            .words({"bfloat16", "float16", "float32"})
@@ -173,6 +180,12 @@ Field chat_section() {
        Make("turns", Type::integer, "Number of scripted turns. Used when `prompt` is set.")
            .at_least(1)
            .by_default(1),
+       Make("after_script", Type::choice,
+            "After the scripted turns: `end` ends the run, `interactive` goes on with turns from the "
+            "terminal (or "
+            "standard input).")
+           .words({"end", "interactive"})
+           .by_default("end"),
        Make("system", Type::string,
             "System message. null does what the model's chat template does without one.")
            .nullable(),
@@ -214,7 +227,31 @@ Field chat_section() {
        Make("check_logits", Type::boolean,
             "Stop with exit code 4 at the first logit that is not finite, naming the layer and tensor it "
             "came from.")
-           .by_default(true)});
+           .by_default(true),
+       Make("probe_logits", Type::boolean,
+            "Before the first turn, run the first prompt once through the whole model and look at all its "
+            "logits: "
+            "`[info] logits ok: nan=false inf=false`, or exit code 4.")
+           .by_default(false),
+       Make("timeout_secs", Type::number,
+            "Longest time for one answer; what there is by then is kept and the turn is closed. null: no "
+            "limit.")
+           .nullable()
+           .above(0)
+           .unit("seconds"),
+       Make("timing", Type::boolean, "Show prefill and decode times in each turn's [kvc] line.")
+           .by_default(true),
+       Make("tee_text", Type::string, "File that each turn is appended to as text.")
+           .nullable()
+           .non_empty()
+           .meaning(Meaning::output_path),
+       Make("tee_jsonl", Type::string,
+            "File that each turn is appended to as a line of JSON: {\"ts\", \"messages\": [{\"role\", "
+            "\"text\"}], "
+            "\"output\"}.")
+           .nullable()
+           .non_empty()
+           .meaning(Meaning::output_path)});
 }
 
 Field eval_section() {

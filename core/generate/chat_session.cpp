@@ -31,6 +31,8 @@ const char* stop_reason_name(StopReason reason) noexcept {
       return "interrupted";
     case StopReason::collapse:
       return "collapse";
+    case StopReason::timeout:
+      return "timeout";
   }
   return "unknown";
 }
@@ -46,12 +48,14 @@ ChatSession::ChatSession(Context& context, const text::Tokenizer& tokenizer, con
 
 TurnResult ChatSession::turn(std::string_view user, const OnText& on_text,
                              const std::atomic<bool>& interrupt) {
-  text::TurnTokens prompt = turns_ == 0 ? format_.first(system_, user) : format_.next(user);
+  text::TurnTokens prompt = table_.empty() ? format_.first(system_, user) : format_.next(user);
   require_room(prompt.ids.size(), format_.close_ids().size());
   const std::int64_t before = context_.length();
   try {
     TurnResult result = generate(std::move(prompt.ids), /*close=*/true, on_text, interrupt);
-    ++turns_;
+    const std::int64_t prompt_end = before + static_cast<std::int64_t>(result.prompt_ids.size());
+    table_.push_back({before, prompt_end, context_.length(), std::string(user), result.text,
+                      stop_reason_name(result.stop_reason)});
     return result;
   } catch (...) {
     take_back(before);
@@ -75,7 +79,40 @@ void ChatSession::take_back(std::int64_t length) noexcept {
 
 void ChatSession::reset() {
   context_.reset();
-  turns_ = 0;
+  table_.clear();
+}
+
+std::optional<std::string> ChatSession::undo() {
+  if (table_.empty()) return std::nullopt;
+  context_.truncate(table_.back().begin);
+  std::string user = std::move(table_.back().user);
+  table_.pop_back();
+  return user;
+}
+
+void ChatSession::set_system(std::optional<std::string> system) {
+  reset();
+  system_ = std::move(system);
+}
+
+void ChatSession::restore(const std::vector<std::int32_t>& ledger, std::vector<TurnSpan> table,
+                          std::optional<std::string> system) {
+  if (static_cast<std::int64_t>(ledger.size()) > context_.max_tokens()) {
+    throw Error(ExitCode::usage, "[context] the stored conversation has " + std::to_string(ledger.size()) +
+                                     " tokens, the context limit is " +
+                                     std::to_string(context_.max_tokens()) + "; raise model.max_context");
+  }
+  const std::vector<std::int32_t> before = context_.ledger();
+  try {
+    context_.reset();
+    context_.append(ledger);
+  } catch (...) {
+    take_back(0);
+    context_.append(before);
+    throw;
+  }
+  table_ = std::move(table);
+  system_ = std::move(system);
 }
 
 void ChatSession::require_room(std::size_t prompt, std::size_t close) const {
@@ -147,6 +184,10 @@ TurnResult ChatSession::generate(std::vector<std::int32_t> prompt_ids, bool clos
     }
     if (interrupt.load()) {
       result.stop_reason = StopReason::interrupted;
+      break;
+    }
+    if (options_.timeout_seconds && seconds_since(start) >= *options_.timeout_seconds) {
+      result.stop_reason = StopReason::timeout;
       break;
     }
     logits = context_.feed(pending);

@@ -18,7 +18,7 @@
 
 namespace tetrad::generate {
 
-enum class StopReason { stop_token, max_tokens, interrupted, collapse };
+enum class StopReason { stop_token, max_tokens, interrupted, collapse, timeout };
 const char* stop_reason_name(StopReason reason) noexcept;
 
 struct GenerationOptions {
@@ -27,6 +27,18 @@ struct GenerationOptions {
   bool ignore_eos = false;
   bool stop_on_collapse = false;  // otherwise a collapse is reported in the result and generation goes on
   std::vector<std::int32_t> stop_ids{};
+  std::optional<double> timeout_seconds{};  // for one answer, prefill included; looked at after each token
+};
+
+// One finished turn's place in the ledger: [begin, prompt_end) the prompt, [prompt_end, end) answer and close
+// tokens.
+struct TurnSpan {
+  std::int64_t begin = 0;
+  std::int64_t prompt_end = 0;
+  std::int64_t end = 0;
+  std::string user;
+  std::string text;
+  std::string stop_reason;
 };
 
 struct TurnResult {
@@ -60,8 +72,22 @@ class ChatSession {
   TurnResult complete(const std::vector<std::int32_t>& prompt_ids, const OnText& on_text,
                       const std::atomic<bool>& interrupt);
 
-  std::int64_t turns() const noexcept { return turns_; }
+  std::int64_t turns() const noexcept { return static_cast<std::int64_t>(table_.size()); }
+  const std::vector<TurnSpan>& turn_table() const noexcept { return table_; }
   void reset();
+
+  // Takes the last turn back; its user message, nothing when there is no turn.
+  std::optional<std::string> undo();
+
+  const std::optional<std::string>& system() const noexcept { return system_; }
+  // Begins anew with another system message (the ledger's first turn holds the old one).
+  void set_system(std::optional<std::string> system);
+
+  // Takes a stored conversation over: feeds `ledger` from an empty context. The caller vouches for ids within
+  // the vocabulary and a table that covers the ledger. Throws Error(usage) when it does not fit; after any
+  // failure the conversation is what it was.
+  void restore(const std::vector<std::int32_t>& ledger, std::vector<TurnSpan> table,
+               std::optional<std::string> system);
 
  private:
   Choice pick(const at::Tensor& logits);
@@ -76,7 +102,7 @@ class ChatSession {
   GenerationOptions options_;
   std::optional<std::string> system_;
   Sampler sampler_;
-  std::int64_t turns_ = 0;
+  std::vector<TurnSpan> table_;
 };
 
 }  // namespace tetrad::generate

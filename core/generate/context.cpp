@@ -210,7 +210,10 @@ void Context::truncate(std::int64_t length) {
     throw Error("[context] cannot truncate to " + std::to_string(length) + " tokens: the context holds " +
                 std::to_string(this->length()));
   }
-  const bool stale = !cache_valid_ && length > 0;  // rebuilt whole before the next token; nothing to cut
+  // A policy that cannot cut is rebuilt whole before the next token, as a stale one is.
+  if (retains() && length > 0 && length < this->length() && (kv_.capabilities() & kv_truncate) == 0)
+    cache_valid_ = false;
+  const bool stale = !cache_valid_ && length > 0;
   if (retains() && !stale)
     model::check(length == 0 ? kv_.reset() : kv_.truncate(length), kv_name, "truncate");
   ledger_.resize(static_cast<std::size_t>(length));

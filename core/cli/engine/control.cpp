@@ -1,8 +1,13 @@
 #include "cli/engine/control.h"
 
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <tetrad/base/error.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
+#include <string>
 #include <utility>
 #include <variant>
 
@@ -15,18 +20,25 @@ Control::Control() : channel_(Channel::fd_from_environment()) {
   auto* run = std::get_if<RunMessage>(&message);
   if (run == nullptr) throw Error("[engine] the first control message is not a run");
   run_ = std::move(*run);
+  wake_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (wake_fd_ < 0) throw Error(std::string("[engine] eventfd failed: ") + std::strerror(errno));
   listener_ = std::thread([this] { listen(); });
 }
 
 Control::~Control() {
   ::shutdown(channel_.fd(), SHUT_RD);  // wakes the listener
   listener_.join();
+  ::close(wake_fd_);
 }
 
 void Control::listen() {
   try {
     while (const std::optional<nlohmann::json> message = channel_.receive()) {
-      if (std::holds_alternative<StopMessage>(parse_message(*message))) interrupt_.store(true);
+      if (!std::holds_alternative<StopMessage>(parse_message(*message))) continue;
+      interrupt_.store(true);
+      const std::uint64_t one = 1;
+      const ssize_t written = ::write(wake_fd_, &one, sizeof one);
+      static_cast<void>(written);  // full: it is readable already
     }
   } catch (const std::exception&) {
     // A broken channel means that host is gone or lies; the death signal ends the engine in the first case,

@@ -23,6 +23,8 @@ class Control {
 
   // Set by a stop request; whoever honours it clears it.
   std::atomic<bool>& interrupt() noexcept { return interrupt_; }
+  // An eventfd (non-blocking) that becomes readable with each stop request; whoever waits on it empties it.
+  int wake_fd() const noexcept { return wake_fd_; }
 
   void phase(const std::string& name, std::optional<std::uint64_t> bytes_now = {},
              std::optional<std::uint64_t> bytes_forecast = {},
@@ -35,6 +37,7 @@ class Control {
   Channel channel_;
   RunMessage run_;
   std::atomic<bool> interrupt_{false};
+  int wake_fd_ = -1;
   std::thread listener_;
 };
 

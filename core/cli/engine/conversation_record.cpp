@@ -17,12 +17,16 @@ double rate(double count, double seconds) {
 
 }  // namespace
 
-std::string kvc_line(std::int64_t turn, const generate::TurnResult& result,
-                     const generate::Context& context) {
-  const std::int64_t seq_len = context.kv_lengths().resident;
-  return fmt::format("[kvc] turn={} seqLen={} contextTokens={} prefill={} tok {:.1f} ms decode={:.1f} tok/s",
-                     turn, seq_len, context.length(), result.prompt_ids.size(), result.prefill_seconds * 1e3,
-                     rate(static_cast<double>(result.decoded_tokens), result.decode_seconds));
+std::string kvc_line(std::int64_t turn, const generate::TurnResult& result, const generate::Context& context,
+                     bool timing) {
+  std::string line = fmt::format("[kvc] turn={} seqLen={} contextTokens={}", turn,
+                                 context.kv_lengths().resident, context.length());
+  if (timing) {
+    line += fmt::format(" prefill={} tok {:.1f} ms decode={:.1f} tok/s", result.prompt_ids.size(),
+                        result.prefill_seconds * 1e3,
+                        rate(static_cast<double>(result.decoded_tokens), result.decode_seconds));
+  }
+  return line;
 }
 
 int report_collapse(const generate::TurnResult& result) {

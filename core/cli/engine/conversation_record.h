@@ -13,7 +13,9 @@
 namespace tetrad::cli {
 
 // "[kvc] turn=2 seqLen=47 contextTokens=47 prefill=10 tok 52.1 ms decode=31.0 tok/s"
-std::string kvc_line(std::int64_t turn, const generate::TurnResult& result, const generate::Context& context);
+// Without `timing` it ends after contextTokens.
+std::string kvc_line(std::int64_t turn, const generate::TurnResult& result, const generate::Context& context,
+                     bool timing = true);
 
 // Says on stderr what repeats, when something does. Returns the exit code that the turn asks for: numerics
 // when the config stops on a collapse, 0 otherwise.

@@ -30,7 +30,9 @@ int run_generate(Control& control) {
   const nlohmann::json& args = session.run().args;
   const bool json = args.value("json", false), raw = args.value("raw", false);
   const auto prompt = args.at("prompt").get<std::string>();
+  const bool timing = session.config().at("chat").at("timing").get<bool>();
 
+  if (session.config().at("chat").at("probe_logits").get<bool>()) session.probe_logits(prompt, raw);
   generate::ChatSession chat = raw ? session.new_completion() : session.new_chat();
   double first_token = 0.0;
   const auto on_text = [&](std::string_view piece) {
@@ -74,7 +76,7 @@ int run_generate(Control& control) {
     print(record.dump() + "\n");
   } else {
     print("\n");
-    std::fprintf(stderr, "%s\n", kvc_line(1, result, session.context()).c_str());
+    std::fprintf(stderr, "%s\n", kvc_line(1, result, session.context(), timing).c_str());
   }
   record_turn(session, prompt, turn);
   write_record(session, {{"result", record}, {"ttft_s", first_token}});

@@ -1,5 +1,6 @@
 #include "cli/engine/session.h"
 
+#include "cli/engine/input_file.h"
 #include "cli/engine/process_clock.h"
 #include "io/memory.h"
 #include "model/generation_config.h"
@@ -8,8 +9,11 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/ops/isinf.h>
+#include <ATen/ops/isnan.h>
 #include <fmt/format.h>
 #include <tetrad/base/error.h>
+#include <tetrad/base/sha256.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -123,7 +127,9 @@ void Session::load_plugins() {
 }
 
 void Session::load_weights() {
-  const io::WeightFiles files = io::WeightFiles::open(directory_);
+  const nlohmann::json& elsewhere = config().at("model").at("weights");
+  const io::WeightFiles files =
+      io::WeightFiles::open(elsewhere.is_string() ? elsewhere.get<std::string>() : directory_.string());
   identity_.weight_file = files.shards().size() == 1
                               ? files.shards().front().path().string()
                               : fmt::format("{} ({} shards)", files.path().string(), files.shards().size());
@@ -185,6 +191,7 @@ generate::GenerationOptions Session::generation_options() const {
   options.ignore_eos = chat.at("ignore_eos").get<bool>();
   options.stop_on_collapse = chat.at("collapse").get<std::string>() == "stop";
   options.stop_ids = stop_ids_;
+  if (chat.at("timeout_secs").is_number()) options.timeout_seconds = chat.at("timeout_secs").get<double>();
   return options;
 }
 
@@ -201,6 +208,31 @@ generate::ChatSession Session::new_chat() {
 generate::ChatSession Session::new_completion() {
   if (!no_turns_) no_turns_ = std::make_unique<text::TurnFormat>(text::TurnFormat::none(*tokenizer_));
   return {*context_, *tokenizer_, *no_turns_, generation_options(), std::nullopt};
+}
+
+ChatIdentity Session::chat_identity() {
+  turn_format();
+  constexpr std::size_t most = std::size_t{256} << 20;  // bytes; both files were read before
+  return {sha256_hex(read_input_file(directory_ / "config.json", "model", "the model's config", most)),
+          sha256_hex(read_input_file(directory_ / "tokenizer.json", "model", "the tokenizer", most)),
+          sha256_hex(text::ChatTemplate::load(directory_).source()), identity_.weight_identity};
+}
+
+void Session::probe_logits(const std::string& prompt, bool raw) {
+  bool nan = false, inf = false;
+  context_->feed_all(prompt_ids(prompt, raw), [&](std::int64_t, const at::Tensor& logits) {
+    nan = nan || at::isnan(logits).any().item<bool>();
+    inf = inf || at::isinf(logits).any().item<bool>();
+  });
+  if (nan || inf) {
+    throw Error(
+        ExitCode::numerics,
+        fmt::format("[numerics] logits of the first prompt: nan={} inf={}; with chat.check_logits=true the "
+                    "layer is named",
+                    nan, inf));
+  }
+  context_->reset();
+  std::fprintf(stderr, "[info] logits ok: nan=false inf=false\n");
 }
 
 std::vector<std::int32_t> Session::prompt_ids(const std::string& prompt, bool raw) {

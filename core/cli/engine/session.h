@@ -2,6 +2,7 @@
 // template, weights, KV cache, context. Says on stderr, as the first line of the run, which parts were taken.
 #pragma once
 
+#include "cli/chat/saved_chat.h"
 #include "cli/engine/control.h"
 #include "cli/engine/memory_watch.h"
 #include "cli/engine/plugins.h"
@@ -65,6 +66,16 @@ class Session {
   generate::ChatSession new_chat();
   // For raw prompts; needs no chat template.
   generate::ChatSession new_completion();
+
+  // What a stored conversation must agree with.
+  ChatIdentity chat_identity();
+
+  // Runs `prompt` once through the whole model, from an empty context to an empty one, and says on stderr
+  // that all its logits are finite. Throws Error(numerics) when one is not.
+  void probe_logits(const std::string& prompt, bool raw = false);
+
+  // Drops the eval weight cache; the bytes freed.
+  std::int64_t clear_eval_cache() { return backend_->clear_eval_cache(); }
 
   // Ids of a prompt: through the template as a first turn, or as it stands (`raw`).
   std::vector<std::int32_t> prompt_ids(const std::string& prompt, bool raw);

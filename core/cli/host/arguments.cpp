@@ -1,14 +1,20 @@
 #include "cli/host/arguments.h"
 
+#include "cli/host/legacy_flags.h"
+#include "cli/launch/engine_path.h"
 #include "cli/protocol/messages.h"
 #include "config/suggest.h"
+#include "guard/settings.h"
 #include "text/utf8.h"
 
 #include <fmt/format.h>
 #include <tetrad/base/error.h>
+#include <unistd.h>
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <array>
+#include <filesystem>
 
 namespace tetrad::cli {
 
@@ -17,11 +23,13 @@ namespace {
 constexpr const char* footer =
     "Exit codes: 0 ok, 1 runtime error, 2 usage or config, 3 plugin refused, 4 numerics, 124 ended by the "
     "guard,\n"
-    "125 guard cannot see memory, 128+n ended by signal n. Results go to stdout, everything else to stderr.";
+    "125 guard cannot see memory, 128+n ended by signal n. Results go to stdout, everything else to stderr.\n"
+    "The predecessor's flags (--kvc-backend, --turns, --prompt, ...) are taken as well: docs/config.md.";
 
 class Builder {
  public:
-  explicit Builder(Arguments& arguments) : a_(arguments) {
+  // config_chosen: the command line says by other means which config is meant.
+  Builder(Arguments& arguments, bool config_chosen) : a_(arguments), config_chosen_(config_chosen) {
     app_.footer(footer);
     app_.require_subcommand(0, 1);
     app_.set_version_flag("--version",
@@ -59,7 +67,7 @@ class Builder {
     app->add_option("--config", a_.configs, "Config file; a later one overrides (repeatable)")
         ->type_name("FILE")
         ->allow_extra_args(false)
-        ->required(required);
+        ->required(required && !config_chosen_);
     sets(app);
     if (app == &app_) plugin_path(app);
     app->add_option("--engine", a_.engine, "")->group("");
@@ -208,6 +216,7 @@ class Builder {
   void json(CLI::App* app, const std::string& what) { app->add_flag("--json", a_.json, what); }
 
   Arguments& a_;
+  bool config_chosen_;
   CLI::App app_{"Tetrad: run Qwen3-class language models in NVFP4, with the numerics as plugins", "host"};
 };
 
@@ -249,6 +258,16 @@ std::vector<std::string> command_names(const CLI::App* app) {
   throw Error(ExitCode::usage, "[cli] " + what);
 }
 
+std::string command_of(CLI::App& app) {
+  const std::string name = full_name(innermost(app));
+  constexpr std::string_view prefix = "host ";
+  return name.size() > prefix.size() ? name.substr(prefix.size()) : "run";
+}
+
+bool takes_legacy_flags(const std::string& command) {
+  return command == "run" || command == "chat" || command == "generate";
+}
+
 [[noreturn]] void refuse_unexpected(CLI::App& app, const std::string& fallback) {
   CLI::App* at = innermost(app);
   std::vector<std::string> left;
@@ -259,7 +278,12 @@ std::vector<std::string> command_names(const CLI::App* app) {
   const std::string word = left.front().substr(0, left.front().find('='));
   const std::string help = fmt::format("; see '{} --help'", full_name(at));
   if (word.size() > 1 && word.front() == '-') {
-    const std::string near = config::did_you_mean(word, option_names(at));
+    std::vector<std::string> names = option_names(at);
+    const std::string command = command_of(app);
+    if (takes_legacy_flags(command)) {
+      for (std::string& name : legacy_flag_names(command)) names.push_back(std::move(name));
+    }
+    const std::string near = config::did_you_mean(word, names);
     refuse(fmt::format("'{}' has no option '{}'{}", full_name(at), word, near.empty() ? help : near));
   }
   const std::vector<std::string> commands = command_names(at);
@@ -269,10 +293,51 @@ std::vector<std::string> command_names(const CLI::App* app) {
   refuse(fmt::format("'{}' takes no further argument '{}'{}", full_name(at), word, help));
 }
 
-std::string command_of(CLI::App& app) {
-  const std::string name = full_name(innermost(app));
-  constexpr std::string_view prefix = "host ";
-  return name.size() > prefix.size() ? name.substr(prefix.size()) : "run";
+// The command of a line before it is parsed: its first word that is neither an option nor an option's value.
+std::string command_word(const std::vector<std::string>& words) {
+  constexpr std::array valued = {"--config", "--set", "--plugin-path", "--engine", "--lang"};
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    const bool value_follows =
+        word.find('=') == std::string::npos && i + 1 < words.size() && !words[i + 1].starts_with("--");
+    if (std::find(valued.begin(), valued.end(), word) != valued.end() ||
+        (is_legacy_flag(word) && value_follows) || word == "script") {
+      ++i;
+    } else if (!word.starts_with('-') && word.find('=') == std::string::npos) {  // --set takes several K=V
+      return word;
+    }
+  }
+  return "run";
+}
+
+// A shipped config: below the current directory, or where this program was built or installed.
+std::string shipped_config(const std::string& name) {
+  namespace fs = std::filesystem;
+  const fs::path program = program_folder();
+  const std::array places = {fs::path("configs") / name,
+                             (program / "../../configs" / name).lexically_normal(),
+                             (program / "../share/tetrad/configs" / name).lexically_normal()};
+  std::error_code failed;
+  for (const fs::path& place : places) {
+    if (fs::is_regular_file(place, failed)) return place.string();
+  }
+  refuse(fmt::format("the config {} is neither {} nor {} nor {}; name one with --config", name,
+                     places[0].string(), places[1].string(), places[2].string()));
+}
+
+// Takes the predecessor's flags out of `words`. True when they choose the config.
+LegacyFlags take_legacy(std::vector<std::string>& words) {
+  LegacySituation situation;
+  situation.command = command_word(words);
+  if (!takes_legacy_flags(situation.command)) return {};
+  situation.has_config = std::any_of(words.begin(), words.end(), [](const std::string& word) {
+    return word == "--config" || word.starts_with("--config=");
+  });
+  situation.terminal = ::isatty(STDIN_FILENO) == 1;
+  situation.memory_bytes = guard::read_capacity().total_bytes;
+  LegacyFlags legacy = take_legacy_flags(words, situation);
+  words = legacy.rest;
+  return legacy;
 }
 
 }  // namespace
@@ -291,9 +356,10 @@ Parsed parse_arguments(int argc, const char* const* argv) {
     text::require_utf8(words[i], value ? "the value of " + text::lossy_utf8(words[i - 1])
                                        : fmt::format("argument {}", i + 1));
   }
+  const LegacyFlags legacy = take_legacy(words);
   std::reverse(words.begin(), words.end());  // the parser takes them from the back
 
-  Builder builder(arguments);
+  Builder builder(arguments, legacy.config.has_value());
   CLI::App& app = builder.app();
   try {
     app.parse(words);
@@ -312,6 +378,14 @@ Parsed parse_arguments(int argc, const char* const* argv) {
                        full_name(innermost(app))));
   }
   arguments.command = command_of(app);
+  arguments.sets.insert(arguments.sets.begin(), legacy.sets.begin(), legacy.sets.end());
+  arguments.script_flags = legacy.script_flags;
+  arguments.notes = legacy.notes;
+  if (legacy.config) {
+    arguments.configs.push_back(shipped_config(*legacy.config));
+    arguments.notes.push_back(
+        fmt::format("[host] config: {} ({})", arguments.configs.back(), legacy.config_reason));
+  }
   if (arguments.command == "run" && arguments.configs.empty()) {
     refuse("nothing to do: give --config FILE or a command; see 'host --help'");
   }

@@ -44,6 +44,9 @@ struct Arguments {
   std::string runs_dir = "runs";  // runs list|show
   std::string run_name;           // runs show
   std::size_t most = 20;          // runs list; 0 = all
+  // From the predecessor's flags (legacy_flags.h): lines for stderr, and flags that need a scripted prompt.
+  std::vector<std::string> notes;
+  std::vector<std::string> script_flags;
 
   bool json = false;
   bool raw = false;        // generate, logits
@@ -59,8 +62,9 @@ struct Answer {
   std::string text;
 };
 
-// Throws Error(usage) with one line that names the wrong word and, where one is near, the right one.
-// Exactly one of the two results.
+// Takes the predecessor's flags too; what they mean stands in `configs` and `sets` then, before the --set
+// arguments. Throws Error(usage) with one line that names the wrong word and, where one is near, the right
+// one. Exactly one of the two results.
 struct Parsed {
   Arguments arguments;
   std::optional<Answer> answer;

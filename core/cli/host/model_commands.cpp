@@ -169,7 +169,14 @@ int close_run(const runs::Folder& folder, runs::Ending ending, runs::Language la
 
 int run_model_command(const Arguments& arguments, const std::vector<std::string>& command_line) {
   const runs::Language language = runs::parse_language(arguments.language);
+  for (const std::string& line : arguments.notes) std::fprintf(stderr, "%s\n", line.c_str());
   const Prepared prepared = prepare({arguments.configs, arguments.sets, arguments.plugin_paths});
+  if (!arguments.script_flags.empty() && !prepared.config.at("chat").at("prompt").is_string()) {
+    throw Error(ExitCode::usage,
+                fmt::format("[cli] {} belongs to a script of turns, and neither the config nor "
+                            "--prompt gives its first message",
+                            arguments.script_flags.front()));
+  }
   RunMessage run;
   run.command =
       arguments.command == "run" ? prepared.config.at("task").get<std::string>() : arguments.command;

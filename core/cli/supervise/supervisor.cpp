@@ -118,6 +118,8 @@ class Supervisor {
           break;
         case SIGTSTP:
           if (!by_terminal) send(SIGTSTP);
+          if (has_engine_)
+            terminal_.restore(TerminalState::After::stopped);  // it may have been editing a line
           signals_.stop_ourselves();
           send(SIGCONT);
           break;
@@ -212,7 +214,8 @@ class Supervisor {
 
   void take(const Message& message) {
     if (const auto* phase = std::get_if<PhaseMessage>(&message)) {
-      if (phase->name == "ready" || phase->name == "turn") {
+      // "turn" ends one, "input": a person goes on at the prompt. Two Ctrl-C count together only in between.
+      if (phase->name == "ready" || phase->name == "turn" || phase->name == "input") {
         ready_ = true;
         interrupts_ = 0;
       }

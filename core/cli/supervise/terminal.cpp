@@ -46,9 +46,9 @@ void TerminalState::restore(After after) const noexcept {
   ::tcsetattr(fd_, TCSANOW, &settings_);
   const char* term = std::getenv("TERM");
   const bool plain = term == nullptr || std::strcmp(term, "dumb") == 0;
-  if (after == After::violent && !plain && ::isatty(STDERR_FILENO) == 1) {
-    write_now(STDERR_FILENO, "\x1b[0m\x1b[?25h\r\n");
-  }
+  if (plain || ::isatty(STDERR_FILENO) != 1) return;
+  if (after == After::violent) write_now(STDERR_FILENO, "\x1b[0m\x1b[?25h\x1b[?2004l\r\n");
+  if (after == After::stopped) write_now(STDERR_FILENO, "\x1b[?2004l");
 }
 
 void note(std::string_view line) noexcept {

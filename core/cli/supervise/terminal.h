@@ -1,6 +1,7 @@
 // What a program may leave behind on the terminal, saved before it runs and put back after it: line settings
-// (echo, canonical mode), the O_NONBLOCK flag of the standard streams, and, after a violent end, colours and
-// the cursor. Does nothing where no standard stream is a terminal, or where we are not its foreground job.
+// (echo, canonical mode), the O_NONBLOCK flag of the standard streams, and, after a violent end, colours,
+// the cursor and bracketed paste. Does nothing where no standard stream is a terminal, or where we are not
+// its foreground job.
 #pragma once
 
 #include <termios.h>
@@ -14,7 +15,7 @@ class TerminalState {
  public:
   TerminalState();  // saves
 
-  enum class After { orderly, violent };
+  enum class After { orderly, violent, stopped };  // stopped: it goes on later
   void restore(After after) const noexcept;
 
  private:

@@ -86,6 +86,69 @@ TEST(Run, EachCommandHasItsArguments) {
   EXPECT_EQ(run_host(with({}, {"--set", "task=generate"})).exit_code, 2);
 }
 
+// Runs host in `folder` as its current directory.
+json told_in(const fs::path& folder, const std::vector<std::string>& arguments) {
+  const fs::path before = fs::current_path();
+  fs::current_path(folder);
+  const Result result = run_host(arguments);
+  fs::current_path(before);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("[host] config: configs/"));
+  return json::parse(result.out, nullptr, false);
+}
+
+TEST(Run, ThePredecessorsCommandLinesRunAsTheyAre) {
+  const Workplace place;
+  const fs::path folder = place.path("");
+  fs::create_directory(folder / "configs");
+  const std::string config = read_file(folder / "c.yaml");
+  place.write("configs/fp2-model.yaml", "path: training\n" + config);
+  place.write("configs/bridge.yaml", "path: bridge\n" + config);
+  const auto line = [](std::vector<std::string> words) {
+    words.insert(words.begin(), {"--engine", fake_engine_file()});
+    words.insert(words.end(), {"--set", "chat.prompt=echo"});  // what the stand-in obeys
+    return words;
+  };
+  json run = told_in(folder, line({"--gpu-limit-gb", "108", "--gpu-over-secs", "0", "--gpu-poll-secs", "0.5",
+                                   "script", "run-training-fp2.fsx", "--turns=2", "--max-tokens=12",
+                                   "--prompt=Write one short sentence about UFO and you.",
+                                   "--followup-prompt=continue the previous sentence in one clause.",
+                                   "--timing=true", "--check-logits=false", "--stop-here=false"}));
+  EXPECT_EQ(run["command"], "chat");
+  EXPECT_EQ(run["config_file"], "configs/fp2-model.yaml");
+  EXPECT_EQ(run["config"]["chat"]["turns"], 2);
+  EXPECT_EQ(run["config"]["chat"]["max_tokens"], 12);
+  EXPECT_EQ(run["config"]["chat"]["followup_prompt"], "continue the previous sentence in one clause.");
+  EXPECT_EQ(run["config"]["chat"]["after_script"], "end") << "nobody is at a terminal";
+  EXPECT_GT(run["guard"]["limit_bytes"], 0) << "108 GiB, or auto on a smaller machine";
+
+  run = told_in(folder, line({"--kvc-backend", "bridge",
+                              "--prompt",      "\u4f60\u662f\u8ab0",
+                              "--max-tokens",  "24",
+                              "--temp",        "0",
+                              "--top-p",       "1",
+                              "--seed",        "123",
+                              "--dtype",       "float16",
+                              "--device",      "cpu",
+                              "--ignore-eos",  "--ifInteractive",
+                              "true",          "--timeout-ms",
+                              "60000",         "--tee-object-chat-session",
+                              "log/a.txt"}));
+  EXPECT_EQ(run["config_file"], "configs/bridge.yaml");
+  EXPECT_EQ(run["config"]["path"], "bridge");
+  EXPECT_EQ(run["config"]["chat"]["seed"], 123);
+  EXPECT_EQ(run["config"]["chat"]["ignore_eos"], true);
+  EXPECT_EQ(run["config"]["chat"]["after_script"], "interactive");
+  EXPECT_EQ(run["config"]["chat"]["timeout_secs"], 60.0);
+  EXPECT_EQ(run["config"]["model"]["dtype"], "float16");
+
+  const Result unused = run_host({"--config", place.path("c.yaml"), "--turns", "3"});
+  EXPECT_EQ(unused.exit_code, 2);
+  EXPECT_THAT(unused.err, HasSubstr("[cli] --turns belongs to a script of turns"));
+  const Result misspelt = run_host({"--kvc-backnd", "bridge"});
+  EXPECT_THAT(misspelt.err, HasSubstr("did you mean '--kvc-backend'?"));
+}
+
 TEST(Run, AFolderHoldsTheResolvedConfig) {
   const Workplace place;
   const std::string runs = place.path("deep/runs");
