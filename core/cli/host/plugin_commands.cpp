@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <tetrad/base/error.h>
 
+#include <cstdlib>
 #include <iostream>
 #include <sstream>
 
@@ -99,6 +100,8 @@ int check(const Arguments& arguments, const plugin::Registry& registry) {
   Supervision supervision;
   supervision.limits = guard::make_limits(limits, guard::read_capacity());
   run.guard_limit_bytes = supervision.limits->limit_bytes;
+  // Hundreds of tiny products: threads that spin between them take minutes where the machine has other work.
+  ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
   Program engine;
   engine.file = arguments.engine.empty() ? find_engine(program_folder()).string() : arguments.engine;
   return supervise(std::move(engine), run, supervision).exit_code;
