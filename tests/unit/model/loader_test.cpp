@@ -9,6 +9,7 @@
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "model/names.h"
 #include "support/error_text.h"
@@ -52,10 +53,10 @@ std::string refusal(const json& config, const Files& files) {
   return text;
 }
 
-const Parameter& find(const LoadedWeights& weights, const std::string& name) {
+const Parameter& find(const LoadedWeights& weights, std::string_view name) {
   const auto at = std::find_if(weights.parameters.begin(), weights.parameters.end(),
                                [&](const Parameter& p) { return p.name == name; });
-  if (at == weights.parameters.end()) throw std::runtime_error("no " + name);
+  if (at == weights.parameters.end()) throw std::runtime_error("no " + std::string(name));
   return *at;
 }
 
