@@ -95,7 +95,7 @@ void ChatSession::set_system(std::optional<std::string> system) {
   system_ = std::move(system);
 }
 
-void ChatSession::restore(const std::vector<std::int32_t>& ledger, std::vector<TurnSpan> table,
+void ChatSession::restore(const std::vector<std::int32_t>& ledger, std::vector<text::TurnSpan> table,
                           std::optional<std::string> system) {
   if (static_cast<std::int64_t>(ledger.size()) > context_.max_tokens()) {
     throw Error(ExitCode::usage, "[context] the stored conversation has " + std::to_string(ledger.size()) +

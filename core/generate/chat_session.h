@@ -7,6 +7,7 @@
 #include "generate/sampler.h"
 #include "text/tokenizer.h"
 #include "text/turn_format.h"
+#include "text/turn_span.h"
 
 #include <atomic>
 #include <cstdint>
@@ -28,17 +29,6 @@ struct GenerationOptions {
   bool stop_on_collapse = false;  // otherwise a collapse is reported in the result and generation goes on
   std::vector<std::int32_t> stop_ids{};
   std::optional<double> timeout_seconds{};  // for one answer, prefill included; looked at after each token
-};
-
-// One finished turn's place in the ledger: [begin, prompt_end) the prompt, [prompt_end, end) answer and close
-// tokens.
-struct TurnSpan {
-  std::int64_t begin = 0;
-  std::int64_t prompt_end = 0;
-  std::int64_t end = 0;
-  std::string user;
-  std::string text;
-  std::string stop_reason;
 };
 
 struct TurnResult {
@@ -73,7 +63,7 @@ class ChatSession {
                       const std::atomic<bool>& interrupt);
 
   std::int64_t turns() const noexcept { return static_cast<std::int64_t>(table_.size()); }
-  const std::vector<TurnSpan>& turn_table() const noexcept { return table_; }
+  const std::vector<text::TurnSpan>& turn_table() const noexcept { return table_; }
   void reset();
 
   // Takes the last turn back; its user message, nothing when there is no turn.
@@ -86,7 +76,7 @@ class ChatSession {
   // Takes a stored conversation over: feeds `ledger` from an empty context. The caller vouches for ids within
   // the vocabulary and a table that covers the ledger. Throws Error(usage) when it does not fit; after any
   // failure the conversation is what it was.
-  void restore(const std::vector<std::int32_t>& ledger, std::vector<TurnSpan> table,
+  void restore(const std::vector<std::int32_t>& ledger, std::vector<text::TurnSpan> table,
                std::optional<std::string> system);
 
  private:
@@ -102,7 +92,7 @@ class ChatSession {
   GenerationOptions options_;
   std::optional<std::string> system_;
   Sampler sampler_;
-  std::vector<TurnSpan> table_;
+  std::vector<text::TurnSpan> table_;
 };
 
 }  // namespace tetrad::generate

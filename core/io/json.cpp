@@ -139,8 +139,4 @@ json read_json(const std::filesystem::path& file, const JsonLimits& limits) {
   return parse_json(text, file.string(), limits);
 }
 
-std::string printable(std::string_view name) {
-  return tetrad::printable(name);
-}
-
 }  // namespace tetrad::io

@@ -25,8 +25,4 @@ nlohmann::json parse_json(std::string_view text, std::string_view where, const J
 // Reads and parses a regular file of at most limits.max_bytes.
 nlohmann::json read_json(const std::filesystem::path& file, const JsonLimits& limits = {});
 
-// A name from a hostile file, fit for a message and for JSON: control characters and bytes that are no UTF-8
-// become \xNN, very long names are cut.
-std::string printable(std::string_view name);
-
 }  // namespace tetrad::io

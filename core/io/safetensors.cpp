@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "io/json.h"
+#include "sdk/base/printable.h"
 
 namespace tetrad::io {
 namespace {

@@ -12,6 +12,7 @@
 
 #include "io/json.h"
 #include "io/memory.h"
+#include "sdk/base/printable.h"
 
 namespace tetrad::io {
 namespace fs = std::filesystem;

@@ -7,6 +7,7 @@
 
 #include "io/json.h"
 #include "model/config_fields.h"
+#include "sdk/base/printable.h"
 
 namespace tetrad::model {
 namespace {
@@ -25,8 +26,7 @@ Architecture parse_architecture(const Fields& fields) {
   std::string name;
   if (names != nullptr) {
     if (!names->is_array() || names->size() != 1 || !names->front().is_string()) {
-      fields.fail("architectures",
-                  fmt::format("is {}, not a list of one name", io::printable(names->dump())));
+      fields.fail("architectures", fmt::format("is {}, not a list of one name", printable(names->dump())));
     }
     name = names->front().get<std::string>();
   } else if (model_type) {
@@ -40,13 +40,12 @@ Architecture parse_architecture(const Fields& fields) {
   if (name == "Qwen3ForCausalLM") {
     architecture = Architecture::qwen3;
   } else if (name != "LlamaForCausalLM") {
-    fields.fail(
-        names ? "architectures" : "model_type",
-        fmt::format("says {}; supported are LlamaForCausalLM and Qwen3ForCausalLM", io::printable(name)));
+    fields.fail(names ? "architectures" : "model_type",
+                fmt::format("says {}; supported are LlamaForCausalLM and Qwen3ForCausalLM", printable(name)));
   }
   if (model_type && *model_type != architecture_name(architecture)) {
-    fields.fail("model_type", fmt::format("is {}, which does not fit the architecture {}",
-                                          io::printable(*model_type), name));
+    fields.fail("model_type",
+                fmt::format("is {}, which does not fit the architecture {}", printable(*model_type), name));
   }
   return architecture;
 }
@@ -57,7 +56,7 @@ void refuse_unsupported(const Fields& fields, Architecture architecture) {
     if (fields.boolean(name).value_or(false)) fields.fail(name, "is true, which is not supported");
   }
   if (const auto act = fields.string("hidden_act"); act && *act != "silu") {
-    fields.fail("hidden_act", fmt::format("is {}, only silu is supported", io::printable(*act)));
+    fields.fail("hidden_act", fmt::format("is {}, only silu is supported", printable(*act)));
   }
   // Qwen3 writes a window beside use_sliding_window: false; a Llama with one would be another model.
   if (architecture == Architecture::llama && fields.has("sliding_window")) {
@@ -69,14 +68,14 @@ void refuse_unsupported(const Fields& fields, Architecture architecture) {
     for (const nlohmann::json& type : *types) {
       if (type != "full_attention") {
         fields.fail("layer_types",
-                    fmt::format("has {}, only full_attention is supported", io::printable(type.dump())));
+                    fmt::format("has {}, only full_attention is supported", printable(type.dump())));
       }
     }
   }
   if (const auto quantization = fields.object("quantization_config")) {
     fields.fail("quantization_config",
                 fmt::format("says that the weights are stored quantised ({}); use the unquantised model",
-                            io::printable(quantization->string("quant_method").value_or("unknown method"))));
+                            printable(quantization->string("quant_method").value_or("unknown method"))));
   }
 }
 
@@ -88,8 +87,7 @@ std::optional<io::DType> parse_dtype(const Fields& fields) {
     if (*text == "bfloat16") return io::DType::bf16;
     if (*text == "float16") return io::DType::f16;
     if (*text == "float32") return io::DType::f32;
-    fields.fail(name,
-                fmt::format("is {}; supported are bfloat16, float16 and float32", io::printable(*text)));
+    fields.fail(name, fmt::format("is {}; supported are bfloat16, float16 and float32", printable(*text)));
   }
   return std::nullopt;
 }
@@ -98,8 +96,7 @@ RopeType parse_rope_type(const Fields& rope) {
   const auto type = rope.string("rope_type");
   const auto old_type = rope.string("type");
   if (type && old_type && *type != *old_type) {
-    rope.fail("rope_type",
-              fmt::format("is {}, but 'type' is {}", io::printable(*type), io::printable(*old_type)));
+    rope.fail("rope_type", fmt::format("is {}, but 'type' is {}", printable(*type), printable(*old_type)));
   }
   const std::string name = type ? *type : old_type.value_or("default");
   if (name == "default") return RopeType::standard;
@@ -107,7 +104,7 @@ RopeType parse_rope_type(const Fields& rope) {
   if (name == "llama3") return RopeType::llama3;
   if (name == "yarn") return RopeType::yarn;
   rope.fail(type ? "rope_type" : "type",
-            fmt::format("is {}; supported are default, linear, llama3 and yarn", io::printable(name)));
+            fmt::format("is {}; supported are default, linear, llama3 and yarn", printable(name)));
 }
 
 // config.json of transformers 4 has rope_theta and rope_scaling, that of transformers 5 one rope_parameters

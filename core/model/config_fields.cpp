@@ -6,14 +6,14 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "io/json.h"
+#include "sdk/base/printable.h"
 
 namespace tetrad::model {
 namespace {
 
 // A value as it stands in the file, short enough for a message.
 std::string shown(const nlohmann::json& value) {
-  return io::printable(value.dump());
+  return printable(value.dump());
 }
 
 }  // namespace

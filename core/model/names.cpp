@@ -8,7 +8,7 @@
 #include <set>
 #include <utility>
 
-#include "io/json.h"
+#include "sdk/base/printable.h"
 
 namespace tetrad::model {
 namespace {
@@ -135,7 +135,7 @@ NameCheck check_names(const io::WeightFiles& weights, const ModelConfig& config)
       result.ignored.push_back(stored->name);
     } else {
       unexpected.push_back(
-          fmt::format("{} {}", io::printable(stored->name), io::describe(stored->dtype, stored->shape)));
+          fmt::format("{} {}", printable(stored->name), io::describe(stored->dtype, stored->shape)));
     }
   }
   Report report;

@@ -10,34 +10,13 @@
 
 #include "common.h"
 #include "device_kernels.h"
+#include "typed.h"
 
 namespace tetrad::backend_nvfp4 {
 namespace {
 
 using nvfp4::Bf16;
 using nvfp4::Fp16;
-
-template <class F>
-void with_type(at::ScalarType dtype, F&& f) {
-  if (dtype == at::kFloat)
-    f(static_cast<float*>(nullptr));
-  else if (dtype == at::kBFloat16)
-    f(static_cast<Bf16*>(nullptr));
-  else if (dtype == at::kHalf)
-    f(static_cast<Fp16*>(nullptr));
-  else
-    fail(StatusCode::unsupported, std::string("cannot encode or decode ") + c10::toString(dtype) +
-                                      "; use float32, bfloat16 or float16");
-}
-
-template <class T>
-const T* read_as(const at::Tensor& t) {
-  return static_cast<const T*>(t.const_data_ptr());
-}
-template <class T>
-T* write_as(const at::Tensor& t) {
-  return static_cast<T*>(t.mutable_data_ptr());
-}
 
 cudaStream_t stream_of(const at::Tensor& t) {
   return c10::cuda::getCurrentCUDAStream(t.device().index()).stream();

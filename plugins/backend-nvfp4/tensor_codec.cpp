@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "typed.h"
+
 #ifndef _OPENMP
 #error "at::parallel_for without -fopenmp runs on one thread, silently"
 #endif
@@ -21,30 +23,6 @@ namespace {
 
 using nvfp4::kBlock;
 using nvfp4::packed_cols;
-
-// Calls f with a null pointer of the codec's element type for `dtype`.
-template <class F>
-void with_type(at::ScalarType dtype, F&& f) {
-  if (dtype == at::kFloat)
-    f(static_cast<float*>(nullptr));
-  else if (dtype == at::kBFloat16)
-    f(static_cast<nvfp4::Bf16*>(nullptr));
-  else if (dtype == at::kHalf)
-    f(static_cast<nvfp4::Fp16*>(nullptr));
-  else
-    throw StatusError(StatusCode::unsupported, std::string("cannot encode or decode ") +
-                                                   c10::toString(dtype) +
-                                                   "; use float32, bfloat16 or float16");
-}
-
-template <class T>
-const T* read_as(const at::Tensor& t) {
-  return static_cast<const T*>(t.const_data_ptr());
-}
-template <class T>
-T* write_as(const at::Tensor& t) {
-  return static_cast<T*>(t.mutable_data_ptr());
-}
 
 // Rows per task: about 32 Ki elements, enough to pay for handing it to another thread.
 std::int64_t grain(std::int64_t cols) {

@@ -2,6 +2,7 @@
 
 #include "io/atomic_file.h"
 #include "io/json.h"
+#include "sdk/base/printable.h"
 
 #include <fmt/format.h>
 #include <tetrad/base/error.h>
@@ -55,8 +56,8 @@ class Reader {
     const bool whole =
         value.is_number_integer() && !(value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX);
     if (!whole || value.get<std::int64_t>() < least || value.get<std::int64_t>() > most)
-      refuse(fmt::format("'{}' is {}, not a whole number from {} to {}", what, io::printable(value.dump()),
-                         least, most));
+      refuse(fmt::format("'{}' is {}, not a whole number from {} to {}", what, printable(value.dump()), least,
+                         most));
     return value.get<std::int64_t>();
   }
 
@@ -70,11 +71,11 @@ class Reader {
   const std::filesystem::path& file_;
 };
 
-std::vector<SavedTurn> read_turns(const Reader& reader, const json& document, std::int64_t tokens) {
-  std::vector<SavedTurn> turns;
+std::vector<text::TurnSpan> read_turns(const Reader& reader, const json& document, std::int64_t tokens) {
+  std::vector<text::TurnSpan> turns;
   for (const json& item : reader.list(document, "turns")) {
     const std::string where = fmt::format("turns[{}]", turns.size());
-    SavedTurn turn;
+    text::TurnSpan turn;
     const std::int64_t begin = turns.empty() ? 0 : turns.back().end;
     turn.begin = reader.number(reader.field(item, where, "begin"), where + ".begin", begin, begin);
     turn.prompt_end =
@@ -95,7 +96,7 @@ std::vector<SavedTurn> read_turns(const Reader& reader, const json& document, st
 
 void write_chat(const std::filesystem::path& file, const SavedChat& chat) {
   json turns = json::array();
-  for (const SavedTurn& turn : chat.turns) {
+  for (const text::TurnSpan& turn : chat.turns) {
     turns.push_back({{"begin", turn.begin},
                      {"prompt_end", turn.prompt_end},
                      {"end", turn.end},
@@ -128,7 +129,7 @@ SavedChat read_chat(const std::filesystem::path& file, std::int64_t vocabulary) 
   const json& version = reader.field(document, "", "version");
   if (version != format_version)
     reader.refuse(
-        fmt::format("'version' is {}; this program reads {}", io::printable(version.dump()), format_version));
+        fmt::format("'version' is {}; this program reads {}", printable(version.dump()), format_version));
   SavedChat chat;
   chat.saved_utc = reader.text(document, "", "saved_utc");
   chat.model_path = reader.text(document, "", "model_path");
@@ -151,7 +152,7 @@ void require_same(const std::filesystem::path& file, const ChatIdentity& saved, 
         ExitCode::usage,
         fmt::format("[load] {}: the conversation belongs to another model: identity.{} is {} there and {} "
                     "here; start the run with the model that it was saved with",
-                    file.string(), field.name, io::printable(saved.*field.value), now.*field.value));
+                    file.string(), field.name, printable(saved.*field.value), now.*field.value));
   }
 }
 

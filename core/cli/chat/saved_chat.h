@@ -3,6 +3,8 @@
 // ...}, written whole or not at all; reading treats it as hostile.
 #pragma once
 
+#include "text/turn_span.h"
+
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -10,18 +12,6 @@
 #include <vector>
 
 namespace tetrad::cli {
-
-// One turn's tokens in the ledger: [begin, prompt_end) the prompt, [prompt_end, end) answer and close tokens.
-struct SavedTurn {
-  std::int64_t begin = 0;
-  std::int64_t prompt_end = 0;
-  std::int64_t end = 0;
-  std::string user;
-  std::string text;
-  std::string stop_reason;
-
-  bool operator==(const SavedTurn&) const = default;
-};
 
 // What must be the same for the ledger to mean the same.
 struct ChatIdentity {
@@ -39,7 +29,7 @@ struct SavedChat {
   std::string saved_utc;
   std::optional<std::string> system;
   std::vector<std::int32_t> ledger;
-  std::vector<SavedTurn> turns;
+  std::vector<text::TurnSpan> turns;
 
   bool operator==(const SavedChat&) const = default;
 };

@@ -120,8 +120,7 @@ class ModelConversation : public Conversation {
     saved.saved_utc = utc_now();
     saved.system = chat_.system();
     saved.ledger = session_.context().ledger();
-    for (const generate::TurnSpan& turn : chat_.turn_table())
-      saved.turns.push_back({turn.begin, turn.prompt_end, turn.end, turn.user, turn.text, turn.stop_reason});
+    saved.turns = chat_.turn_table();
     write_chat(file, saved);
     return fmt::format("[chat] saved to {}: {} turns, {} tokens", file, saved.turns.size(),
                        saved.ledger.size());
@@ -130,12 +129,8 @@ class ModelConversation : public Conversation {
   std::string load(const std::string& file) override {
     SavedChat saved = read_chat(file, session_.model().config().vocab_size);
     require_same(file, saved.identity, session_.chat_identity());
-    std::vector<generate::TurnSpan> table;
-    for (SavedTurn& turn : saved.turns)
-      table.push_back({turn.begin, turn.prompt_end, turn.end, std::move(turn.user), std::move(turn.text),
-                       std::move(turn.stop_reason)});
     const auto start = std::chrono::steady_clock::now();
-    chat_.restore(saved.ledger, std::move(table), std::move(saved.system));
+    chat_.restore(saved.ledger, std::move(saved.turns), std::move(saved.system));
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
     session_.record().add_command("/load " + file);
     return fmt::format("[chat] loaded {}: {} turns, {} tokens prefilled in {:.1f} ms", file, chat_.turns(),

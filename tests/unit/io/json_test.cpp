@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "sdk/base/printable.h"
 #include "support/error_text.h"
 #include "support/temp_dir.h"
 

@@ -1,7 +1,6 @@
 // The fast codec against the reference, bit for bit, and the reference against properties that the format
 // promises.
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 #include <tetrad/base/error.h>
 #include <tetrad/nvfp4/packed_tensor.h>
 #include <tetrad/nvfp4/reference.h>
@@ -12,6 +11,8 @@
 #include <limits>
 #include <random>
 #include <vector>
+
+#include "support/every_target.h"
 
 namespace tetrad::nvfp4 {
 namespace {
@@ -83,24 +84,12 @@ const EncodeOptions kAll[] = {
 };
 
 // Every vector target that this machine can run, one after the other.
-class Codec : public testing::TestWithParam<std::int64_t> {
- protected:
-  void SetUp() override { hwy::GetChosenTarget().Update(GetParam()); }
-  void TearDown() override { hwy::GetChosenTarget().Update(hwy::SupportedTargets()); }
-};
+class Codec : public test::EveryTarget {};
 
-std::vector<std::int64_t> targets() {
-  std::vector<std::int64_t> out;
-  for (std::int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) out.push_back(left & -left);
-  return out;
-}
-
-INSTANTIATE_TEST_SUITE_P(Target, Codec, testing::ValuesIn(targets()),
-                         [](const auto& tested) { return std::string(hwy::TargetName(tested.param)); });
+INSTANTIATE_TEST_SUITE_P(Target, Codec, testing::ValuesIn(test::vector_targets()), test::target_name);
 
 using NonFinite = Codec;
-INSTANTIATE_TEST_SUITE_P(Target, NonFinite, testing::ValuesIn(targets()),
-                         [](const auto& tested) { return std::string(hwy::TargetName(tested.param)); });
+INSTANTIATE_TEST_SUITE_P(Target, NonFinite, testing::ValuesIn(test::vector_targets()), test::target_name);
 
 TEST_P(Codec, MatchesTheReferenceOnOddShapes) {
   unsigned seed = 0;

@@ -1,7 +1,6 @@
 // The packed product against the double-precision reference within its stated bound, and its promises of
 // sameness.
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 #include <tetrad/nvfp4/packed_tensor.h>
 #include <tetrad/nvfp4/product.h>
 
@@ -10,23 +9,14 @@
 #include <random>
 #include <vector>
 
+#include "support/every_target.h"
+
 namespace tetrad::nvfp4 {
 namespace {
 
-class Product : public testing::TestWithParam<std::int64_t> {
- protected:
-  void SetUp() override { hwy::GetChosenTarget().Update(GetParam()); }
-  void TearDown() override { hwy::GetChosenTarget().Update(hwy::SupportedTargets()); }
-};
+class Product : public test::EveryTarget {};
 
-std::vector<std::int64_t> targets() {
-  std::vector<std::int64_t> out;
-  for (std::int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) out.push_back(left & -left);
-  return out;
-}
-
-INSTANTIATE_TEST_SUITE_P(Target, Product, testing::ValuesIn(targets()),
-                         [](const auto& tested) { return std::string(hwy::TargetName(tested.param)); });
+INSTANTIATE_TEST_SUITE_P(Target, Product, testing::ValuesIn(test::vector_targets()), test::target_name);
 
 std::vector<float> gaussian(std::int64_t n, unsigned seed, float sigma) {
   std::mt19937 rng(seed);

@@ -4,10 +4,10 @@
 #include "ops/finite.h"
 #include "ops/norm.h"
 #include "ops/rope.h"
+#include "support/every_target.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include <cmath>
 #include <limits>
@@ -17,23 +17,15 @@
 namespace tetrad::ops {
 namespace {
 
-class Kernels : public testing::TestWithParam<std::int64_t> {
+class Kernels : public test::EveryTarget {
  protected:
   void SetUp() override {
-    hwy::GetChosenTarget().Update(GetParam());
+    EveryTarget::SetUp();
     at::manual_seed(7);
   }
-  void TearDown() override { hwy::GetChosenTarget().Update(hwy::SupportedTargets()); }
 };
 
-std::vector<std::int64_t> targets() {
-  std::vector<std::int64_t> out;
-  for (std::int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) out.push_back(left & -left);
-  return out;
-}
-
-INSTANTIATE_TEST_SUITE_P(Target, Kernels, testing::ValuesIn(targets()),
-                         [](const auto& tested) { return std::string(hwy::TargetName(tested.param)); });
+INSTANTIATE_TEST_SUITE_P(Target, Kernels, testing::ValuesIn(test::vector_targets()), test::target_name);
 
 // Largest difference in units of the dtype's spacing at the larger value; non-finite values must be alike.
 double ulps(const at::Tensor& a, const at::Tensor& b) {
