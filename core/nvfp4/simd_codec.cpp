@@ -4,6 +4,7 @@
 // profile.h.
 #include "nvfp4/simd_codec.h"
 
+#include <tetrad/nvfp4/plane_codec.h>
 #include <tetrad/nvfp4/reference.h>
 
 #include <algorithm>
@@ -39,6 +40,13 @@ template <class T>
 void dequantize_rows(const std::uint8_t* codes, const std::uint8_t* scales, float decode_scale,
                      std::int64_t rows, std::int64_t cols, T* out) {
   reference::dequantize(codes, scales, decode_scale, rows, cols, out);
+}
+
+template <class T>
+void dequantize_pair_rows(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
+                          float decode_scale, std::int64_t rows, std::int64_t cols, T* out) {
+  reference::dequantize_planes({codes, scales, lo, nullptr}, decode_scale, PlaneValue::folded, rows, cols,
+                               out);
 }
 
 #else
@@ -231,60 +239,100 @@ HWY_INLINE void store(hn::Vec<F> v, float* out) {
   hn::StoreU(v, F(), out);
 }
 
-HWY_INLINE void store(hn::Vec<F> v, Bf16* out) {
+// fp32 bits -> bf16 bits in the low half of each lane, to nearest even.
+HWY_INLINE hn::Vec<U> bf16_bits(hn::Vec<F> v) {
   const U du;
-  const hn::Rebind<std::uint16_t, F> du16;
   const auto u = hn::BitCast(du, v);
   const auto odd = hn::And(hn::ShiftRight<16>(u), hn::Set(du, 1u));
   const auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(u, hn::Set(du, 0x7FFFu)), odd));
-  const auto nan = hn::RebindMask(du, hn::IsNaN(v));
-  hn::StoreU(hn::TruncateTo(du16, hn::IfThenElse(nan, hn::Set(du, 0x7FC0u), rounded)), du16,
-             reinterpret_cast<std::uint16_t*>(out));
+  return hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(v)), hn::Set(du, 0x7FC0u), rounded);
 }
+
+HWY_INLINE void store(hn::Vec<F> v, Bf16* out) {
+  const U du;
+  const hn::Rebind<std::uint16_t, F> du16;
+  hn::StoreU(hn::TruncateTo(du16, bf16_bits(v)), du16, reinterpret_cast<std::uint16_t*>(out));
+}
+
+// 8 bytes -> the elements of 16 codes, in order.
+class Elements {
+ public:
+  explicit HWY_INLINE Elements(const std::uint8_t* codes) {
+    const hn::FixedTag<std::uint8_t, 16> du8;
+    const hn::FixedTag<std::uint16_t, 8> du16;
+    const hn::Half<decltype(du8)> du8_half;
+    const auto bytes = hn::ZeroExtendVector(du8, hn::LoadU(du8_half, codes));
+    const auto nibbles = hn::InterleaveLower(
+        du8, hn::And(bytes, hn::Set(du8, 15)),
+        hn::And(hn::BitCast(du8, hn::ShiftRight<4>(hn::BitCast(du16, bytes))), hn::Set(du8, 15)));
+#if HWY_CAP_GE512
+    nibbles_ = nibbles;
+#else
+    // An element is exact in bf16; its two bytes come from two tables, so that -0 keeps its sign.
+    HWY_ALIGN static constexpr std::uint8_t kLow[16] = {0x00, 0x00, 0x80, 0xC0, 0x00, 0x40, 0x80, 0xC0,
+                                                        0x00, 0x00, 0x80, 0xC0, 0x00, 0x40, 0x80, 0xC0};
+    HWY_ALIGN static constexpr std::uint8_t kHigh[16] = {0x00, 0x3F, 0x3F, 0x3F, 0x40, 0x40, 0x40, 0x40,
+                                                         0x80, 0xBF, 0xBF, 0xBF, 0xC0, 0xC0, 0xC0, 0xC0};
+    const auto low = hn::TableLookupBytes(hn::Load(du8, kLow), nibbles);
+    const auto high = hn::TableLookupBytes(hn::Load(du8, kHigh), nibbles);
+    hn::Store(hn::BitCast(du16, hn::InterleaveLower(du8, low, high)), du16, bf16_);
+    hn::Store(hn::BitCast(du16, hn::InterleaveUpper(du8, low, high)), du16, bf16_ + 8);
+#endif
+  }
+  // Lanes(F) elements from element i on.
+  HWY_INLINE hn::Vec<F> at(std::size_t i) const {
+    const F df;
+    const U du;
+#if HWY_CAP_GE512
+    // One permutation of a register of floats.
+    HWY_ALIGN static constexpr float kElements[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
+                                                      -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};
+    (void)i;  // a vector holds them all
+    return hn::TableLookupLanes(hn::Load(df, kElements), hn::IndicesFromVec(df, hn::PromoteTo(du, nibbles_)));
+#else
+    const hn::Rebind<std::uint16_t, F> du16_lanes;
+    return hn::BitCast(df, hn::ShiftLeft<16>(hn::PromoteTo(du, hn::Load(du16_lanes, bf16_ + i))));
+#endif
+  }
+
+ private:
+#if HWY_CAP_GE512
+  hn::Vec<hn::FixedTag<std::uint8_t, 16>> nibbles_;
+#else
+  HWY_ALIGN std::uint16_t bf16_[kBlock];
+#endif
+};
 
 // 8 bytes -> 16 elements at `out`.
 template <class T>
 HWY_INLINE void decode_block(const std::uint8_t* codes, float scale, float decode_scale, T* out) {
   const F df;
-  const U du;
-  const hn::FixedTag<std::uint8_t, 16> du8;
-  const hn::FixedTag<std::uint16_t, 8> du16;
-  const hn::Half<decltype(du8)> du8_half;
-  const auto bytes = hn::ZeroExtendVector(du8, hn::LoadU(du8_half, codes));
-  const auto nibbles = hn::InterleaveLower(
-      du8, hn::And(bytes, hn::Set(du8, 15)),
-      hn::And(hn::BitCast(du8, hn::ShiftRight<4>(hn::BitCast(du16, bytes))), hn::Set(du8, 15)));
-#if HWY_CAP_GE512
-  // One permutation of a register of floats.
-  HWY_ALIGN static constexpr float kElements[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
-                                                    -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};
-  const auto element =
-      hn::TableLookupLanes(hn::Load(df, kElements), hn::IndicesFromVec(df, hn::PromoteTo(du, nibbles)));
-  store(hn::Mul(hn::Mul(element, hn::Set(df, scale)), hn::Set(df, decode_scale)), out);
-#else
-  // An element is exact in bf16; its two bytes come from two tables, so that -0 keeps its sign.
-  HWY_ALIGN static constexpr std::uint8_t kLow[16] = {0x00, 0x00, 0x80, 0xC0, 0x00, 0x40, 0x80, 0xC0,
-                                                      0x00, 0x00, 0x80, 0xC0, 0x00, 0x40, 0x80, 0xC0};
-  HWY_ALIGN static constexpr std::uint8_t kHigh[16] = {0x00, 0x3F, 0x3F, 0x3F, 0x40, 0x40, 0x40, 0x40,
-                                                       0x80, 0xBF, 0xBF, 0xBF, 0xC0, 0xC0, 0xC0, 0xC0};
-  const auto low = hn::TableLookupBytes(hn::Load(du8, kLow), nibbles);
-  const auto high = hn::TableLookupBytes(hn::Load(du8, kHigh), nibbles);
-  const hn::Rebind<std::uint16_t, F> du16_lanes;
-  HWY_ALIGN std::uint16_t elements[kBlock];
-  hn::Store(hn::BitCast(du16, hn::InterleaveLower(du8, low, high)), du16, elements);
-  hn::Store(hn::BitCast(du16, hn::InterleaveUpper(du8, low, high)), du16, elements + 8);
+  const Elements elements(codes);
+  const auto block_scale = hn::Set(df, scale);
+  const auto global = hn::Set(df, decode_scale);
+  for (std::size_t i = 0; i < kBlock; i += hn::Lanes(df))
+    store(hn::Mul(hn::Mul(elements.at(i), block_scale), global), out + i);
+}
+
+// The same for two tied planes: their sum times the block scale is rounded to bf16 before the decode scale.
+template <class T>
+HWY_INLINE void decode_pair(const std::uint8_t* codes, const std::uint8_t* lo, float scale,
+                            float decode_scale, T* out) {
+  const F df;
+  const Elements elements(codes), residuals(lo);
   const auto block_scale = hn::Set(df, scale);
   const auto global = hn::Set(df, decode_scale);
   for (std::size_t i = 0; i < kBlock; i += hn::Lanes(df)) {
-    const auto wide = hn::ShiftLeft<16>(hn::PromoteTo(du, hn::Load(du16_lanes, elements + i)));
-    store(hn::Mul(hn::Mul(hn::BitCast(df, wide), block_scale), global), out + i);
+    const auto sum = hn::Add(elements.at(i), hn::Mul(residuals.at(i), hn::Set(df, 0.25f)));
+    const auto folded = hn::BitCast(df, hn::ShiftLeft<16>(bf16_bits(hn::Mul(sum, block_scale))));
+    store(hn::Mul(folded, global), out + i);
   }
-#endif
 }
 
-template <class T>
-void dequantize_rows(const std::uint8_t* codes, const std::uint8_t* scales, float decode_scale,
-                     std::int64_t rows, std::int64_t cols, T* out) {
+// Calls decode(first byte of the block's codes, its scale, where 16 elements go) for every block of the rows.
+template <class T, class Decode>
+HWY_INLINE void for_each_block(const std::uint8_t* scales, std::int64_t rows, std::int64_t cols, T* out,
+                               Decode decode) {
   const std::int64_t row_codes = packed_cols(cols) / 2;
   const std::int64_t row_scales = packed_cols(cols) / kBlock;
   T last[kBlock];
@@ -292,11 +340,26 @@ void dequantize_rows(const std::uint8_t* codes, const std::uint8_t* scales, floa
     for (std::int64_t c = 0; c < cols; c += kBlock) {
       const bool whole = cols - c >= kBlock;
       T* target = out + r * cols + c;
-      decode_block(codes + r * row_codes + c / 2, e4m3_decode(scales[r * row_scales + c / kBlock]),
-                   decode_scale, whole ? target : last);
+      decode(r * row_codes + c / 2, e4m3_decode(scales[r * row_scales + c / kBlock]), whole ? target : last);
       if (!whole) std::copy(last, last + (cols - c), target);
     }
   }
+}
+
+template <class T>
+void dequantize_rows(const std::uint8_t* codes, const std::uint8_t* scales, float decode_scale,
+                     std::int64_t rows, std::int64_t cols, T* out) {
+  for_each_block(scales, rows, cols, out, [&](std::int64_t at, float scale, T* target) HWY_ATTR {
+    decode_block(codes + at, scale, decode_scale, target);
+  });
+}
+
+template <class T>
+void dequantize_pair_rows(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
+                          float decode_scale, std::int64_t rows, std::int64_t cols, T* out) {
+  for_each_block(scales, rows, cols, out, [&](std::int64_t at, float scale, T* target) HWY_ATTR {
+    decode_pair(codes + at, lo + at, scale, decode_scale, target);
+  });
 }
 
 #endif  // HWY_SCALAR
@@ -329,6 +392,16 @@ void dequantize_bf16(const std::uint8_t* codes, const std::uint8_t* scales, floa
   dequantize_rows(codes, scales, decode_scale, rows, cols, out);
 }
 
+void dequantize_pair_float(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
+                           float decode_scale, std::int64_t rows, std::int64_t cols, float* out) {
+  dequantize_pair_rows(codes, lo, scales, decode_scale, rows, cols, out);
+}
+
+void dequantize_pair_bf16(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
+                          float decode_scale, std::int64_t rows, std::int64_t cols, Bf16* out) {
+  dequantize_pair_rows(codes, lo, scales, decode_scale, rows, cols, out);
+}
+
 const char* target_name() {
   return hwy::TargetName(HWY_TARGET);
 }
@@ -345,6 +418,8 @@ HWY_EXPORT(quantize_te_float);
 HWY_EXPORT(quantize_te_bf16);
 HWY_EXPORT(dequantize_float);
 HWY_EXPORT(dequantize_bf16);
+HWY_EXPORT(dequantize_pair_float);
+HWY_EXPORT(dequantize_pair_bf16);
 HWY_EXPORT(target_name);
 
 std::uint32_t amax_bits(const float* x, std::int64_t rows, std::int64_t cols, std::int64_t stride) {
@@ -373,6 +448,16 @@ void dequantize(const std::uint8_t* codes, const std::uint8_t* scales, float dec
 void dequantize(const std::uint8_t* codes, const std::uint8_t* scales, float decode_scale, std::int64_t rows,
                 std::int64_t cols, Bf16* out) {
   HWY_DYNAMIC_DISPATCH(dequantize_bf16)(codes, scales, decode_scale, rows, cols, out);
+}
+
+void dequantize_pair(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
+                     float decode_scale, std::int64_t rows, std::int64_t cols, float* out) {
+  HWY_DYNAMIC_DISPATCH(dequantize_pair_float)(codes, lo, scales, decode_scale, rows, cols, out);
+}
+
+void dequantize_pair(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
+                     float decode_scale, std::int64_t rows, std::int64_t cols, Bf16* out) {
+  HWY_DYNAMIC_DISPATCH(dequantize_pair_bf16)(codes, lo, scales, decode_scale, rows, cols, out);
 }
 
 const char* target_name() {
