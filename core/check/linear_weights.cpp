@@ -164,7 +164,7 @@ Result check_planes(const Target& target, LinearPoint at) {
       p.name = fmt::format("check.planes.{}.weight", checked);
       p.shape = {size.n, size.k};
       p.format = Format::nvfp4_hi;
-      p.planes = {rig.to_device(planes.codes), rig.to_device(planes.scales), planes.decode_scale, {}};
+      p.planes = {rig.to_device(planes.codes), rig.to_device(planes.scales), planes.decode_scale, {}, {}};
       parameters.push_back(std::move(p));
       WeightId id = -1;
       require_ok(rig.backend.prepare(parameters.back(), id),

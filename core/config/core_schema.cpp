@@ -137,6 +137,17 @@ Field model_section() {
            .by_default(2048)});
 }
 
+// Only training needs one: without the section, `plugin` is null.
+Field optimizer_section() {
+  Field field = plugin_section("optimizer", "How weights are updated. Used by the task train.", "optimizer");
+  for (Field& child : field.fields) {
+    if (child.key != "plugin") continue;
+    child.required = false;
+    child.nullable = true;
+  }
+  return field;
+}
+
 Field guard_section() {
   return section(
       "guard",
@@ -296,7 +307,7 @@ Field make_core_schema() {
            .by_default("training"),
        plugin_section("linear", "The linear layers' numerics.", "linear layers"),
        plugin_section("kv_cache", "How the keys and values of past tokens are kept.", "KV cache"),
-       guard_section(), chat_section(), eval_section(),
+       optimizer_section(), guard_section(), chat_section(), eval_section(),
        section("run", "How the run is made and recorded.",
                {Make("dir", Type::string,
                      "Folder below which each run stores its record (resolved config, versions, results). "

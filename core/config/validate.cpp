@@ -108,8 +108,13 @@ class Validator {
       map.fields = schema->fields;
       return section(map, given, path, fmt::format("in {} (plugin {})", path, schema->id));
     }
-    unchecked.push_back(path);
+    const bool none = plugin != nullptr && plugin->value.is_null();  // a nullable plugin that is not named
+    if (!none) unchecked.push_back(path);
     if (given == nullptr) return Node::map({}, Origin::schema_default());
+    if (none && given->value.is_map() && !given->value.entries().empty()) {
+      diagnostics_.error(given->key_origin,
+                         fmt::format("{} is given, but no plugin is named beside it", path));
+    }
     if (given->value.is_null()) return check_null(field, given->value, path, diagnostics_);
     if (given->value.kind() == Kind::invalid) return given->value;
     if (!given->value.is_map()) {

@@ -40,6 +40,8 @@ const char* format_text(Format format) {
       return "nvfp4 (one plane)";
     case Format::nvfp4_hi_lo:
       return "nvfp4 hi+lo";
+    case Format::nvfp4_hi_lo_lo2:
+      return "nvfp4 hi+lo+lo2";
     case Format::opaque:
       return "opaque";
   }

@@ -169,6 +169,7 @@ Status BackendNvfp4::prepare(Parameter& parameter, WeightId& weight) noexcept {
         w.source = Source::planes;
         break;
       case Format::nvfp4_hi_lo:
+      case Format::nvfp4_hi_lo_lo2:
       case Format::opaque:
         fail(
             StatusCode::unsupported,

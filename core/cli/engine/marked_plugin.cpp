@@ -161,6 +161,61 @@ class MarkedKv final : public KvPolicy {
   const char* plugin_;
 };
 
+class MarkedOptimizer final : public Optimizer {
+ public:
+  MarkedOptimizer(Optimizer& object, const char* plugin) : object_(object), plugin_(plugin) {}
+
+  Capability capability(const OptimizerSetup& setup) const noexcept override {
+    const Breadcrumb crumb(plugin_, "capability");
+    return object_.capability(setup);
+  }
+  Status configure(const OptimizerSetup& setup) noexcept override {
+    const Breadcrumb crumb(plugin_, "configure");
+    return object_.configure(setup);
+  }
+  Status prepare(Parameter& parameter, double weight_decay, StateId& state) noexcept override {
+    const Breadcrumb crumb(plugin_, "prepare");
+    return object_.prepare(parameter, weight_decay, state);
+  }
+  Status update(std::span<const UpdateItem> items, const StepFactors& factors) noexcept override {
+    const Breadcrumb crumb(plugin_, "update");
+    return object_.update(items, factors);
+  }
+  Status describe(StateId state, StorageTable& table) const noexcept override {
+    const Breadcrumb crumb(plugin_, "describe");
+    return object_.describe(state, table);
+  }
+  Status forecast(std::span<const std::int64_t> shape, Role role, Format format,
+                  StorageTable& table) const noexcept override {
+    const Breadcrumb crumb(plugin_, "forecast");
+    return object_.forecast(shape, role, format, table);
+  }
+  Status state(StateId state, std::vector<NamedTensor>& tensors) noexcept override {
+    const Breadcrumb crumb(plugin_, "state");
+    return object_.state(state, tensors);
+  }
+  Status restore(StateId state, std::span<const NamedTensor> tensors) noexcept override {
+    const Breadcrumb crumb(plugin_, "restore");
+    return object_.restore(state, tensors);
+  }
+  std::string state_format() const noexcept override {
+    const Breadcrumb crumb(plugin_, "state_format");
+    return object_.state_format();
+  }
+  Status proof(StateId state, UpdateProof& proof) noexcept override {
+    const Breadcrumb crumb(plugin_, "proof");
+    return object_.proof(state, proof);
+  }
+  OptimizerMemory memory() const noexcept override {
+    const Breadcrumb crumb(plugin_, "memory");
+    return object_.memory();
+  }
+
+ private:
+  Optimizer& object_;
+  const char* plugin_;
+};
+
 }  // namespace
 
 std::unique_ptr<LinearBackend> mark_calls(LinearBackend& object, const char* plugin) {
@@ -169,6 +224,10 @@ std::unique_ptr<LinearBackend> mark_calls(LinearBackend& object, const char* plu
 
 std::unique_ptr<KvPolicy> mark_calls(KvPolicy& object, const char* plugin) {
   return std::make_unique<MarkedKv>(object, plugin);
+}
+
+std::unique_ptr<Optimizer> mark_calls(Optimizer& object, const char* plugin) {
+  return std::make_unique<MarkedOptimizer>(object, plugin);
 }
 
 }  // namespace tetrad::cli

@@ -6,6 +6,7 @@
 
 #include <tetrad/torch/kv_policy.h>
 #include <tetrad/torch/linear.h>
+#include <tetrad/torch/optimizer.h>
 
 #include <memory>
 
@@ -14,5 +15,6 @@ namespace tetrad::cli {
 // `object` and `plugin`, the plugin's id, must outlive the result.
 std::unique_ptr<LinearBackend> mark_calls(LinearBackend& object, const char* plugin);
 std::unique_ptr<KvPolicy> mark_calls(KvPolicy& object, const char* plugin);
+std::unique_ptr<Optimizer> mark_calls(Optimizer& object, const char* plugin);
 
 }  // namespace tetrad::cli

@@ -10,6 +10,7 @@
 #include <tetrad/base/options.h>
 #include <tetrad/torch/kv_policy.h>
 #include <tetrad/torch/linear.h>
+#include <tetrad/torch/optimizer.h>
 #include <nlohmann/json.hpp>
 
 #include <memory>
@@ -27,6 +28,10 @@ struct PluginKind<LinearBackend> {
 template <>
 struct PluginKind<KvPolicy> {
   static constexpr const char* name = "kv_cache";
+};
+template <>
+struct PluginKind<Optimizer> {
+  static constexpr const char* name = "optimizer";
 };
 
 // The plugin of a kind in the run message. Throws Error(plugin_refused) when host sent none.

@@ -52,7 +52,8 @@ Prepared prepare(const ConfigRequest& request) {
   }
   prepared.config = config::to_json(prepared.resolved.root);
   prepared.hash = config::config_hash(prepared.resolved.root);
-  for (const char* kind : {"linear", "kv_cache"}) {
+  for (const char* kind : {"linear", "kv_cache", "optimizer"}) {
+    if (prepared.config.at(kind).at("plugin").is_null()) continue;  // a run that needs no optimizer
     const auto id = prepared.config.at(kind).at("plugin").get<std::string>();
     const plugin::Candidate candidate = registry.find(kind, id);
     prepared.plugins.push_back({kind, candidate.id, candidate.file.string(), candidate.metadata->version,

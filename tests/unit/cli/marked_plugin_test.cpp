@@ -15,7 +15,7 @@ const std::string root = TETRAD_SOURCE_DIR "/core/";
 
 TEST(MarkedPlugin, ForwardsEveryFunctionOfTheInterfaces) {
   const std::string marked = test::read_all(root + "cli/engine/marked_plugin.cpp");
-  for (const char* header : {"linear.h", "kv_policy.h"}) {
+  for (const char* header : {"linear.h", "kv_policy.h", "optimizer.h"}) {
     const std::string text = test::read_all(root + "sdk/include/tetrad/torch/" + header);
     const std::regex declaration("virtual [^;(~]*[ *&](\\w+)\\(");
     int count = 0;

@@ -19,9 +19,10 @@ enum class Format : std::uint8_t {
   fp32,
   bf16,
   fp16,
-  nvfp4_hi,     // one NVFP4 plane
-  nvfp4_hi_lo,  // weight plane and its residual plane, tied block scales (lo = hi / 4)
-  opaque,       // a backend's own layout
+  nvfp4_hi,         // one NVFP4 plane
+  nvfp4_hi_lo,      // weight plane and its residual plane, tied block scales (lo = hi / 4)
+  nvfp4_hi_lo_lo2,  // the same with a residual of the residual (lo2 = lo / 4)
+  opaque,           // a backend's own layout
 };
 
 // NVFP4 storage of a [N, K] matrix: value = e2m1(code) * e4m3(scale of its 16 columns) * decode_scale.
@@ -31,7 +32,10 @@ struct Planes {
   at::Tensor scales;          // uint8 [N, Kp / 16], E4M3 bits
   float decode_scale = 1.0F;  // global scale; applied as the product's fp32 alpha, never multiplied into a
                               // bf16 weight unless it is a power of two
-  at::Tensor lo_codes;        // uint8 [N, Kp / 2] for nvfp4_hi_lo, undefined otherwise
+  // Residual planes, uint8 [N, Kp / 2], undefined where the format has none: value = (q + q_lo / 4 +
+  // q_lo2 / 16) * block scale * decode_scale.
+  at::Tensor lo_codes;
+  at::Tensor lo2_codes;
 };
 
 struct Parameter {
@@ -40,7 +44,7 @@ struct Parameter {
   Role role = Role::linear;
   Format format = Format::bf16;
   at::Tensor dense;                // [shape] for fp32 | bf16 | fp16, undefined otherwise
-  Planes planes;                   // for nvfp4_hi | nvfp4_hi_lo
+  Planes planes;                   // for nvfp4_hi | nvfp4_hi_lo | nvfp4_hi_lo_lo2
   std::uint64_t version = 0;       // bumped by every write to the values
   int gradient_contributions = 1;  // per backward pass; 2 for a tied embedding
 
