@@ -60,7 +60,8 @@ class BatchLoader {
   const std::string& identity() const noexcept { return identity_; }
   // Examples taken so far, and passes finished, of each source.
   std::vector<std::uint64_t> drawn() const { return drawn_; }
-  // Shares as they will be: [{name, weight, examples, share_of_examples, share_of_tokens, share_of_scored}].
+  // Shares as they will be: [{file, weight, examples,
+  // share_of_examples, share_of_positions, share_of_scored}].
   nlohmann::json mixture() const;
 
  private:
