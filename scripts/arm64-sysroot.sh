@@ -7,7 +7,7 @@ set -euo pipefail
 mkdir -p "${1:?arm64-sysroot.sh DIR}"
 sysroot=$(cd "$1" && pwd)
 packages="libfmt-dev libyaml-cpp-dev libboost-dev libboost-filesystem-dev libboost-system-dev libpcre2-dev libutf8proc-dev
-  nlohmann-json3-dev libcli11-dev libhwy-dev libedit-dev libgtest-dev libgmock-dev"
+  nlohmann-json3-dev libcli11-dev libhwy-dev libedit-dev libxxhash-dev libprotozero-dev libgtest-dev libgmock-dev"
 packages=$(echo $packages)
 stamp="$sysroot/complete"
 [ "$(cat "$stamp" 2>/dev/null)" != "$packages" ] || exit 0

@@ -6,7 +6,7 @@ set -euo pipefail
 
 build="g++ make git pkg-config ca-certificates python3 python3-venv ninja-build ccache mold libboost-dev libboost-filesystem-dev
   libboost-system-dev libyaml-cpp-dev libfmt-dev libcli11-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev
-  libhwy-dev libedit-dev"
+  libhwy-dev libedit-dev libxxhash-dev libprotozero-dev"
 test="libgtest-dev libgmock-dev libbenchmark-dev"
 arm64="g++-aarch64-linux-gnu qemu-user-static"  # cross-compiling on x86-64; scripts/test-arm64.sh
 lint="clang-format clang-tidy"

@@ -43,7 +43,7 @@ struct StoreSettings {
   int keep_last = 2;  // checkpoints that stay, the latest included; >= 1
   // Called before every step that changes the disk, with its name ("write weights.safetensors", "rename",
   // "move latest", ...). Tests interrupt a save here.
-  std::function<void(std::string_view)> at_boundary;
+  std::function<void(std::string_view)> at_boundary = {};
 };
 
 class CheckpointStore {
