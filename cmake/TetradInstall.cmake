@@ -7,7 +7,8 @@ include(CMakePackageConfigHelpers)
 set(TETRAD_PACKAGE_DIR lib/cmake/Tetrad)
 
 if(EXISTS ${PROJECT_SOURCE_DIR}/configs)
-  install(DIRECTORY ${PROJECT_SOURCE_DIR}/configs/ DESTINATION share/tetrad/configs FILES_MATCHING PATTERN "*.yaml")
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/configs/ DESTINATION share/tetrad/configs FILES_MATCHING PATTERN "*.yaml"
+    PATTERN "data/*")
 endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/core/sdk/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 # For authors of plugins: the worked example, and the pages that walk through it.

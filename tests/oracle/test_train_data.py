@@ -85,11 +85,29 @@ def test_text_windows_are_the_text(tokenizer, tmp_path):
 
 def test_the_shipped_data_is_whole(tokenizer):
     files = sorted((ROOT / "configs/data").glob("*"))
-    for file in [f for f in files if f.suffix in (".tsv", ".jsonl", ".txt")]:
+    assert len(files) >= 10
+    for file in files:
         report = json.loads(probe("data", MODEL, 512, file))["report"]
         assert report["examples"] > 0 and not report["skipped"], file
         if file.suffix != ".txt":
             assert report["cut"]["examples"] == 0, file
+
+
+def prompts(*names):
+    for name in names:
+        for line in (ROOT / "configs/data" / name).read_text(encoding="utf-8").splitlines():
+            if name.endswith(".jsonl"):
+                yield from (m["content"] for m in json.loads(line)["messages"] if m["role"] == "user")
+            elif not line.startswith("#"):
+                yield line.split("\t")[0]
+
+
+@pytest.mark.parametrize("language", ["en", "zh-TW"])
+def test_what_is_asked_afterwards_is_not_taught(language):
+    taught = list(prompts(f"teach-{language}.tsv", f"general-{language}.jsonl"))
+    asked = list(prompts(f"teach-{language}-paraphrased.tsv", f"other-prompts-{language}.tsv"))
+    assert len(set(taught)) == len(taught) and len(set(asked)) == len(asked)
+    assert not set(taught) & set(asked)
 
 
 # --- event files
