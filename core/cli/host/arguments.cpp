@@ -39,6 +39,7 @@ class Builder {
     add_config_commands();
     add_plugin_commands();
     add_runs_commands();
+    add_checkpoints_commands();
     add_other_commands();
   }
 
@@ -187,6 +188,20 @@ class Builder {
     }
     json(list, "As JSON");
     json(show, "Everything that was recorded, as JSON");
+  }
+
+  void add_checkpoints_commands() {
+    CLI::App* checkpoints = app_.add_subcommand("checkpoints", "What training runs have saved");
+    checkpoints->require_subcommand(1);
+    CLI::App* list = checkpoints->add_subcommand("list", "The checkpoints in a folder");
+    CLI::App* verify = checkpoints->add_subcommand(
+        "verify", "Read every byte and compare checksums; exit code 1 when one is damaged");
+    for (CLI::App* command : {list, verify}) {
+      command
+          ->add_option("DIR", a_.checkpoint_dir, "One checkpoint, or a run's folder of them (train.save_dir)")
+          ->required();
+      json(command, "As JSON");
+    }
   }
 
   void add_other_commands() {

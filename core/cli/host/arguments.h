@@ -11,7 +11,8 @@ namespace tetrad::cli {
 
 struct Arguments {
   // "run" (no command, with --config), "chat", "generate", "eval", "logits", "tokenize", "guard", "doctor",
-  // "config validate|show|schema|diff", "plugins list|inspect|why|check", "runs list|show"
+  // "config validate|show|schema|diff", "plugins list|inspect|why|check", "runs list|show", "checkpoints
+  // list|verify"
   std::string command;
   std::vector<std::string> configs;
   std::vector<std::string> sets;
@@ -44,6 +45,7 @@ struct Arguments {
   std::string runs_dir = "runs";  // runs list|show
   std::string run_name;           // runs show
   std::size_t most = 20;          // runs list; 0 = all
+  std::string checkpoint_dir;     // checkpoints list|verify
   // From the predecessor's flags (legacy_flags.h): lines for stderr, and flags that need a scripted prompt.
   std::vector<std::string> notes;
   std::vector<std::string> script_flags;

@@ -17,6 +17,7 @@ int run_plugins_command(const Arguments& arguments);
 int run_tokenize_command(const Arguments& arguments);
 int run_guard_command(const Arguments& arguments);
 int run_runs_command(const Arguments& arguments);
+int run_checkpoints_command(const Arguments& arguments);
 int run_doctor_command(const Arguments& arguments);
 
 }  // namespace tetrad::cli

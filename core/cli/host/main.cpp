@@ -22,6 +22,7 @@ int dispatch(const Arguments& arguments, const std::vector<std::string>& command
   const std::string& command = arguments.command;
   if (command.starts_with("config ")) return tetrad::cli::run_config_command(arguments);
   if (command.starts_with("plugins ")) return tetrad::cli::run_plugins_command(arguments);
+  if (command.starts_with("checkpoints ")) return tetrad::cli::run_checkpoints_command(arguments);
   if (command.starts_with("runs ")) return tetrad::cli::run_runs_command(arguments);
   if (command == "tokenize") return tetrad::cli::run_tokenize_command(arguments);
   if (command == "guard") return tetrad::cli::run_guard_command(arguments);
