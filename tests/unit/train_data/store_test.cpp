@@ -128,6 +128,25 @@ std::vector<std::string> boundaries(const fs::path& folder, std::int64_t step) {
   return result;
 }
 
+// A disk that gives back other bytes than it was given: the save fails, the last good one stays.
+TEST(CheckpointStore, WhatWasWrittenIsReadBack) {
+  for (const char* name : {"weights.safetensors", "optimizer.safetensors", "state.json", "manifest.json"}) {
+    const TempDir dir;
+    CheckpointStore({.folder = dir / "c"}).save(content_of(1));
+    CheckpointStore store({.folder = dir / "c", .at_boundary = [&](std::string_view what) {
+                             if (what != "verify") return;
+                             const fs::path file = dir / "c/step-00000002.tmp" / name;
+                             std::string bytes = test::read_all(file);
+                             bytes[bytes.size() - 10] = static_cast<char>(bytes[bytes.size() - 10] ^ 4);
+                             dir.write(file, bytes);
+                           }});
+    EXPECT_THAT(error_text([&] { store.save(content_of(2)); }),
+                AllOf(HasSubstr("step 2 could not be saved"), HasSubstr("step-00000001")))
+        << name;
+    EXPECT_EQ(latest_step(dir / "c"), 1);
+  }
+}
+
 // The process dies, or an error comes up, at each boundary: the latest checkpoint is whole, and the next save
 // works and leaves nothing behind.
 TEST(CheckpointStore, InterruptedAtEveryBoundary) {
