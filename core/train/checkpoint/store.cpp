@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -107,10 +108,17 @@ ManifestGroup write_group(const fs::path& folder, const std::string& group,
   return result;
 }
 
+// JSON has no such numbers, and a state that comes back with other values is worse than an error now.
+bool all_finite(const nlohmann::json& value) {
+  if (value.is_number_float()) return std::isfinite(value.get<double>());
+  return !value.is_structured() || std::all_of(value.begin(), value.end(), all_finite);
+}
+
 void check_content(const CheckpointContent& content) {
   const auto refuse = [](const std::string& what) { throw Error("[checkpoint] cannot save: " + what); };
   if (content.step < 0) refuse(fmt::format("step {} is negative", content.step));
   if (!content.state.is_object()) refuse("the state is not an object");
+  if (!all_finite(content.state)) refuse("the state holds a number that is not finite");
   std::set<std::string_view> names;
   for (const SavedTensor& tensor : content.tensors) {
     if (!is_group_name(tensor.group)) refuse(fmt::format("'{}' is no name of a group", tensor.group));

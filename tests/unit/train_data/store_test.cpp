@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <random>
 #include <set>
@@ -105,6 +106,7 @@ TEST(CheckpointStore, ContentThatCannotBeSavedLeavesTheLastOne) {
   };
   EXPECT_THAT(refused([](auto& c) { c.step = -1; }), HasSubstr("step -1 is negative"));
   EXPECT_THAT(refused([](auto& c) { c.state = 3; }), HasSubstr("not an object"));
+  EXPECT_THAT(refused([](auto& c) { c.state["deep"] = {{"er", {1, NAN}}}; }), HasSubstr("not finite"));
   EXPECT_THAT(refused([](auto& c) { c.tensors[0].group = "../x"; }), HasSubstr("no name of a group"));
   EXPECT_THAT(refused([](auto& c) { c.tensors[4].spec.name = "empty"; }), HasSubstr("two tensors 'empty'"));
   EXPECT_THAT(refused([](auto& c) { c.tensors[1].write = [](const ByteSink&) {}; }),

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <string>
 
+#include "support/tiny_model.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 #include "text/turn_format.h"
@@ -53,6 +54,8 @@ int main(int argc, char** argv) {
       write_metrics(arguments[1], std::stoll(arguments[2]), std::stoll(arguments[3]));
     } else if (arguments.size() == 3 && arguments[0] == "checkpoint") {
       train::CheckpointStore({.folder = arguments[1]}).save(test::content_of(std::stoll(arguments[2])));
+    } else if (arguments.size() == 2 && arguments[0] == "tiny-model") {
+      test::write_tiny_model(arguments[1]);
     } else {
       std::cerr << "usage: see train_probe.cpp\n";
       return 2;
