@@ -152,7 +152,9 @@ Field guard_section() {
   return section(
       "guard",
       "Memory limits of a run. The guard ends the run (exit code 124) before the machine runs out of memory.",
-      {Make("sensors", Type::list, "Ids of guard sensor plugins. The host's own memory is always watched.")
+      {Make("sensors", Type::list,
+            "Ids of guard sensor plugins. Empty: those that this machine has a use for. The machine's own "
+            "memory is always watched.")
            .by_default_empty_list()
            .elements(Make("sensor", Type::string, "Id of a guard sensor plugin.").non_empty()),
        Make("limit_gb", Type::number,
@@ -164,6 +166,17 @@ Field guard_section() {
            .words({"auto", "none"})
            .unit("GiB")
            .by_default("none"),
+       Make("soft_gb", Type::number,
+            "From here the engine is asked to give memory back (eval cache, spare KV slots). `auto` is a "
+            "tenth of "
+            "the limit below it, at most 4 GiB; `none` never asks.")
+           .above(0)
+           .words({"auto", "none"})
+           .unit("GiB")
+           .by_default("auto"),
+       Make("allow_blind", Type::boolean,
+            "Run although a sensor cannot observe its memory here; false refuses the run with exit code 125.")
+           .by_default(true),
        Make("over_secs", Type::number, "How long the limit may be passed before the run is ended.")
            .at_least(0)
            .unit("seconds")

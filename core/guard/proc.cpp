@@ -80,7 +80,59 @@ void try_thread(void* context, pid_t thread) {
   search.memory = read_status(path);
 }
 
+struct ChildSearch {
+  pid_t pid;
+  void (*visit)(void*, pid_t);
+  void* context;
+  bool listed;
+};
+
+void list_children(void* context, pid_t thread) {
+  auto& search = *static_cast<ChildSearch*>(context);
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/task/%d/children", search.pid, thread);
+  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  search.listed = true;
+  char buffer[4096];
+  pid_t pid = 0;
+  for (;;) {
+    const ssize_t got = ::read(fd, buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    for (ssize_t i = 0; i < got; ++i) {  // numbers, each followed by a space; one may span two reads
+      if (buffer[i] >= '0' && buffer[i] <= '9') {
+        pid = pid * 10 + (buffer[i] - '0');
+      } else if (pid > 0) {
+        search.visit(search.context, pid);
+        pid = 0;
+      }
+    }
+  }
+  ::close(fd);
+}
+
 }  // namespace
+
+bool for_each_child(pid_t pid, void (*visit)(void*, pid_t), void* context) noexcept {
+  ChildSearch search{pid, visit, context, false};
+  char path[32];
+  std::snprintf(path, sizeof path, "/proc/%d/task", pid);
+  for_each_pid(path, list_children, &search);
+  return search.listed;
+}
+
+void read_name(pid_t pid, char (&name)[16]) noexcept {
+  char path[32];
+  std::snprintf(path, sizeof path, "/proc/%d/comm", pid);
+  const ssize_t got = read_file(path, name, sizeof name - 1);
+  const ssize_t length = got > 0 && name[got - 1] == '\n' ? got - 1 : got;
+  if (length <= 0) {
+    std::memcpy(name, "?", 2);
+    return;
+  }
+  name[length] = '\0';
+}
 
 MemInfo parse_meminfo(std::string_view text) noexcept {
   return {kib_field(text, "MemTotal"), kib_field(text, "MemAvailable")};

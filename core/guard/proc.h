@@ -47,6 +47,13 @@ ProcessMemory parse_status(std::string_view text) noexcept;
 // The same for a live process. One whose main thread has ended while others run is read through one of those.
 ProcessMemory read_process_memory(pid_t pid) noexcept;
 
+// Calls visit(context, child) for every child of `pid`, of all its threads. False where this kernel has no
+// such list. A child may be missing while one of its siblings ends at this moment.
+bool for_each_child(pid_t pid, void (*visit)(void* context, pid_t child), void* context) noexcept;
+
+// The command name of a process, at most 15 bytes, terminated; "?" when it cannot be read.
+void read_name(pid_t pid, char (&name)[16]) noexcept;
+
 // Calls visit(context, pid) for every numeric entry of `directory` ("/proc", "/proc/7/task"). False when the
 // directory cannot be read.
 bool for_each_pid(const char* directory, void (*visit)(void* context, pid_t pid), void* context) noexcept;

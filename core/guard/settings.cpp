@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 namespace tetrad::guard {
@@ -37,6 +38,28 @@ Capacity read_capacity() {
   }
   capacity.process_memory_readable = read_process_memory(::getpid()).reading == Reading::value;
   return capacity;
+}
+
+LimitSetting parse_limit(const std::string& text, const std::string& option) {
+  if (text == "auto") return LimitWord::automatic;
+  if (text == "none") return LimitWord::none;
+  double number = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc{} && stop == text.data() + text.size()) return number;
+  throw Error(ExitCode::usage,
+              fmt::format("[guard] {}: '{}' is neither a number of GiB nor auto nor none", option, text));
+}
+
+std::uint64_t automatic_soft(std::uint64_t limit_bytes) noexcept {
+  constexpr std::uint64_t most = std::uint64_t{4} << 30;
+  return limit_bytes - std::min(limit_bytes / 10, most);
+}
+
+std::optional<std::uint64_t> device_limit(const Limits& limits, std::uint64_t total_bytes) noexcept {
+  if (limits.device_mode == DeviceLimit::automatic) return automatic_limit(total_bytes);
+  if (limits.device_mode == DeviceLimit::same && limits.limit_bytes && *limits.limit_bytes < total_bytes)
+    return limits.limit_bytes;
+  return std::nullopt;
 }
 
 std::uint64_t automatic_limit(std::uint64_t total_bytes) noexcept {
@@ -86,6 +109,21 @@ Limits make_limits(const Settings& settings, const Capacity& capacity) {
   } else if (wanted) {
     limits.limit_bytes = automatic_limit(*capacity.total_bytes);
   }
+  if (wanted) limits.device_mode = number != nullptr ? DeviceLimit::same : DeviceLimit::automatic;
+  if (limits.limit_bytes) {
+    if (const auto* soft = std::get_if<double>(&settings.soft_gb)) {
+      limits.soft_bytes = bytes_of(*soft, "soft_gb");
+      if (*limits.soft_bytes >= *limits.limit_bytes) {
+        throw Error(
+            ExitCode::usage,
+            fmt::format("[guard] soft_gb: {} is not below the limit of {}, so it would never be asked "
+                        "for; set a smaller number, auto or none",
+                        format_gib(*limits.soft_bytes), format_gib(*limits.limit_bytes)));
+      }
+    } else if (std::get<LimitWord>(settings.soft_gb) == LimitWord::automatic) {
+      limits.soft_bytes = automatic_soft(*limits.limit_bytes);
+    }
+  }
   if (capacity.available_bytes && *capacity.available_bytes < limits.host_floor_bytes) {
     throw Error(
         fmt::format("[guard] only {} are available on this machine, less than the floor of {}: nothing was "
@@ -108,11 +146,11 @@ std::string format_or_unknown(std::optional<std::uint64_t> bytes) {
   return bytes ? format_mib(*bytes) : "unknown";
 }
 
-std::string describe(const Limits& limits, const Capacity& capacity) {
+std::string describe(const Limits& limits, const Capacity& capacity, const std::string& sensors) {
   if (limits.limit_bytes) {
-    return fmt::format("[guard] limit={} ({}) over={} s poll={} s sensors=guard-host",
+    return fmt::format("[guard] limit={} ({}) over={} s poll={} s sensors={}",
                        format_gib(*limits.limit_bytes), format_mib(*limits.limit_bytes), limits.over_secs,
-                       limits.poll_secs);
+                       limits.poll_secs, sensors);
   }
   if (limits.host_floor_bytes == 0) return "[guard] no limit set: nothing is watched; set guard.limit_gb";
   if (!capacity.available_bytes) {

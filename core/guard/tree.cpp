@@ -19,29 +19,20 @@ bool alive(const ProcStat& stat) noexcept {
   return !zombie || stat.threads > 1;  // a main thread may end before the others
 }
 
-// SIGKILL to exactly this process: the descriptor holds it, the start time proves that the number was not
-// reused.
-bool kill_exactly(const ProcStat& stat) noexcept {
-  const int fd = static_cast<int>(::syscall(SYS_pidfd_open, stat.pid, 0));
+}  // namespace
+
+bool kill_exactly(pid_t pid, std::uint64_t start_ticks) noexcept {
+  const int fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
   if (fd < 0 && errno != ENOSYS && errno != EPERM) return false;
-  const auto now = read_stat(stat.pid);
-  const bool same = now && now->start_ticks == stat.start_ticks;
+  const auto now = read_stat(pid);
+  const bool same = now && now->start_ticks == start_ticks;
   bool sent = false;
   if (same) {
-    sent = (fd >= 0 ? ::syscall(SYS_pidfd_send_signal, fd, SIGKILL, nullptr, 0)
-                    : ::kill(stat.pid, SIGKILL)) == 0;
+    sent = (fd >= 0 ? ::syscall(SYS_pidfd_send_signal, fd, SIGKILL, nullptr, 0) : ::kill(pid, SIGKILL)) == 0;
   }
   if (fd >= 0) ::close(fd);
   return sent;
 }
-
-// Whether this process has any child, dead or alive; a subreaper's orphaned descendants are among them.
-bool has_children() noexcept {
-  siginfo_t info{};
-  return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
-}
-
-}  // namespace
 
 std::int64_t monotonic_ns() noexcept {
   timespec now{};
@@ -58,8 +49,21 @@ void ProcessTree::add(void* self, pid_t pid) {
     tree.overflow_ = true;
     return;
   }
-  if (pid == tree.supervisor_) return;
-  if (const auto stat = read_stat(pid)) tree.table_[tree.entries_++] = *stat;
+  if (pid == tree.supervisor_ || tree.excluded(pid)) return;
+  if (const auto stat = read_stat(pid)) tree.table_[tree.entries_++] = Member{*stat};
+}
+
+void ProcessTree::exclude(pid_t pid) noexcept {
+  const auto free = std::find(excluded_.begin(), excluded_.end(), 0);
+  if (free != excluded_.end()) *free = pid;
+}
+
+void ProcessTree::include(pid_t pid) noexcept {
+  std::replace(excluded_.begin(), excluded_.end(), pid, pid_t{0});
+}
+
+bool ProcessTree::excluded(pid_t pid) const noexcept {
+  return std::find(excluded_.begin(), excluded_.end(), pid) != excluded_.end();
 }
 
 bool ProcessTree::refresh() noexcept {
@@ -71,14 +75,14 @@ bool ProcessTree::refresh() noexcept {
   const auto last = first + static_cast<std::ptrdiff_t>(entries_);
   // Grow the set of members at the front of the table until a pass adds nobody. Zombies stay members while
   // the search runs: a living child may still hang under one for an instant.
-  auto members_end = std::partition(first, last, [&](const ProcStat& p) { return p.parent == supervisor_; });
+  auto members_end = std::partition(first, last, [&](const Member& p) { return p.parent == supervisor_; });
   auto frontier = first;
   while (frontier != members_end) {
     const auto frontier_end = members_end;
-    std::sort(frontier, frontier_end, [](const ProcStat& a, const ProcStat& b) { return a.pid < b.pid; });
-    members_end = std::partition(members_end, last, [&](const ProcStat& p) {
+    std::sort(frontier, frontier_end, [](const Member& a, const Member& b) { return a.pid < b.pid; });
+    members_end = std::partition(members_end, last, [&](const Member& p) {
       const auto at = std::lower_bound(frontier, frontier_end, p.parent,
-                                       [](const ProcStat& a, pid_t pid) { return a.pid < pid; });
+                                       [](const Member& a, pid_t pid) { return a.pid < pid; });
       return at != frontier_end && at->pid == p.parent;
     });
     frontier = frontier_end;
@@ -87,26 +91,77 @@ bool ProcessTree::refresh() noexcept {
   return !overflow_;
 }
 
-std::optional<std::uint64_t> ProcessTree::memory() noexcept {
-  if (!refresh()) return std::nullopt;
-  std::uint64_t sum = 0;
-  for (const ProcStat& member : *this) {
+void ProcessTree::add_child(void* self, pid_t pid) {
+  auto& tree = *static_cast<ProcessTree*>(self);
+  if (tree.excluded(pid)) return;
+  for (const Member& member : tree) {
+    if (member.pid == pid) return;
+  }
+  if (tree.members_ == tree.table_.size()) {
+    tree.overflow_ = true;
+    return;
+  }
+  const auto stat = read_stat(pid);
+  if (stat && alive(*stat)) tree.table_[tree.members_++] = Member{*stat};
+}
+
+bool ProcessTree::refresh_children() noexcept {
+  // The search for known members is linear: beyond this the whole table is as cheap.
+  constexpr std::size_t most = 256;
+  if (!child_lists_ || members_ > most) return refresh();
+  overflow_ = false;
+  if (!for_each_child(supervisor_, add_child, this)) {
+    child_lists_ = false;
+    return refresh();
+  }
+  // The members grow while this goes on, so that grandchildren are found too.
+  for (std::size_t i = 0; i < members_; ++i) for_each_child(table_[i].pid, add_child, this);
+  return !overflow_;
+}
+
+std::optional<ProcessTree::Memory> ProcessTree::read_memory() noexcept {
+  Memory result;
+  for (std::size_t i = 0; i < members_; ++i) {
+    Member& member = table_[i];
     const ProcessMemory memory = read_process_memory(member.pid);
     if (memory.reading == Reading::unknown) return std::nullopt;
-    if (memory.reading == Reading::value) sum += memory.bytes;
+    member.bytes = memory.reading == Reading::value ? memory.bytes : 0;
+    if (memory.reading == Reading::gone) ++result.gone;
+    result.sum += member.bytes;
+    result.largest = std::max(result.largest, member.bytes);
   }
-  return sum;
+  return result;
+}
+
+std::optional<std::uint64_t> ProcessTree::memory() noexcept {
+  if (!refresh()) return std::nullopt;
+  const auto memory = read_memory();
+  return memory ? std::optional(memory->sum) : std::nullopt;
+}
+
+void ProcessTree::note_child(void* self, pid_t pid) {
+  auto& tree = *static_cast<ProcessTree*>(self);
+  if (!tree.excluded(pid)) tree.child_seen_ = true;
+}
+
+bool ProcessTree::has_children() noexcept {
+  siginfo_t info{};
+  if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 && errno == ECHILD) return false;
+  child_seen_ = false;
+  // Without the kernel's list nothing more is known: the scans decide.
+  return for_each_child(supervisor_, note_child, this) && child_seen_;
 }
 
 std::size_t ProcessTree::kill_once() noexcept {
   std::size_t signalled = 0;
-  for (const ProcStat& member : *this) signalled += kill_exactly(member) ? 1 : 0;
+  for (const Member& member : *this) signalled += kill_exactly(member.pid, member.start_ticks) ? 1 : 0;
   return signalled;
 }
 
 std::size_t ProcessTree::kill_all(double patience_secs, void (*reap)(void*), void* context) noexcept {
   const std::int64_t end = monotonic_ns() + static_cast<std::int64_t>(patience_secs * 1e9);
   int empty_scans = 0;
+  kill_once();  // those that are known, before all else
   for (;;) {
     refresh();
     // A chain of forks can be ahead of every scan; the kernel's word counts where it is asked about our own

@@ -212,11 +212,23 @@ class Builder {
         ->required();
     tokenize->add_flag("--decode", a_.decode, "The other way: a JSON array of ids to text");
 
-    CLI::App* guard = app_.add_subcommand(
-        "guard", "Run any command under the memory guard: host guard [limits] -- CMD ...");
+    CLI::App* guard =
+        command(&app_, "guard", "Run any command under the memory guard: host guard [limits] -- CMD ...");
     guard->add_option("--limit-gb", a_.limit_gb, "GiB for all its processes together, 'auto' or 'none'")
         ->type_name("GIB")
         ->capture_default_str();
+    guard->add_option("--soft-gb", a_.soft_gb, "GiB at which the command gets SIGTERM, 'auto' or 'none'")
+        ->type_name("GIB")
+        ->capture_default_str();
+    guard
+        ->add_option("--sensor", a_.sensors,
+                     "Guard sensor plugin (repeatable); default: those that this machine has a use for")
+        ->type_name("ID")
+        ->allow_extra_args(false);
+    guard->add_flag("--refuse-blind", a_.refuse_blind,
+                    "End with 125 instead of starting when a sensor cannot observe its memory");
+    guard->add_option("--report", a_.report, "Where a kill is reported: FILE.json, and FILE.txt for people")
+        ->type_name("FILE.json");
     guard->add_option("--over-secs", a_.over_secs, "Seconds over the limit before it is ended")
         ->capture_default_str();
     guard->add_option("--poll-secs", a_.poll_secs, "Seconds between two readings")->capture_default_str();

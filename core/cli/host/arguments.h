@@ -36,6 +36,10 @@ struct Arguments {
   double timeout_secs = 60;          // plugins check: for each case
 
   std::string limit_gb = "auto";  // guard
+  std::string soft_gb = "none";
+  std::vector<std::string> sensors;
+  std::string report;
+  bool refuse_blind = false;
   double over_secs = 0;
   double poll_secs = 0.5;
   double host_floor_gb = 0.5;

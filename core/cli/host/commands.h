@@ -16,6 +16,8 @@ int run_config_command(const Arguments& arguments);
 int run_plugins_command(const Arguments& arguments);
 int run_tokenize_command(const Arguments& arguments);
 int run_guard_command(const Arguments& arguments);
+// The helper process of one sensor plugin; see sensor_command.cpp.
+int run_sensor_command(const std::string& file);
 int run_runs_command(const Arguments& arguments);
 int run_checkpoints_command(const Arguments& arguments);
 int run_doctor_command(const Arguments& arguments);

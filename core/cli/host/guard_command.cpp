@@ -1,11 +1,9 @@
 #include "cli/host/commands.h"
+#include "cli/launch/prepare.h"
 #include "cli/supervise/supervisor.h"
 #include "guard/settings.h"
 
-#include <fmt/format.h>
 #include <tetrad/base/error.h>
-
-#include <charconv>
 
 namespace tetrad::cli {
 
@@ -13,20 +11,12 @@ namespace {
 
 guard::Settings settings_of(const Arguments& arguments) {
   guard::Settings settings;
-  const std::string& limit = arguments.limit_gb;
-  double number = 0;
-  const auto [stop, error] = std::from_chars(limit.data(), limit.data() + limit.size(), number);
-  if (limit == "auto") {
-    settings.limit_gb = guard::LimitWord::automatic;
-  } else if (error == std::errc{} && stop == limit.data() + limit.size()) {
-    settings.limit_gb = number;
-  } else if (limit != "none") {
-    throw Error(ExitCode::usage,
-                fmt::format("[guard] --limit-gb: '{}' is neither a number of GiB nor auto nor none", limit));
-  }
+  settings.limit_gb = guard::parse_limit(arguments.limit_gb, "--limit-gb");
+  settings.soft_gb = guard::parse_limit(arguments.soft_gb, "--soft-gb");
   settings.over_secs = arguments.over_secs;
   settings.poll_secs = arguments.poll_secs;
   settings.host_floor_gb = arguments.host_floor_gb;
+  settings.allow_blind = !arguments.refuse_blind;
   return settings;
 }
 
@@ -34,9 +24,14 @@ guard::Settings settings_of(const Arguments& arguments) {
 
 int run_guard_command(const Arguments& arguments) {
   const guard::Capacity capacity = guard::read_capacity();
+  const guard::Settings settings = settings_of(arguments);
   Supervision supervision;
-  supervision.limits = guard::make_limits(settings_of(arguments), capacity);
-  supervision.opening_lines = {guard::describe(*supervision.limits, capacity)};
+  supervision.limits = guard::make_limits(settings, capacity);
+  supervision.allow_blind = settings.allow_blind;
+  supervision.report_file = arguments.report;
+  supervision.sensors = choose_sensors(open_registry(arguments.plugin_paths, {}, {}), arguments.sensors);
+  supervision.opening_lines = {
+      guard::describe(*supervision.limits, capacity, sensor_names(supervision.sensors))};
   Program program;
   program.file = arguments.program.front();
   program.arguments.assign(arguments.program.begin() + 1, arguments.program.end());

@@ -3,6 +3,7 @@
 #include "cli/host/commands.h"
 
 #include "config/diagnostics.h"
+#include "guard/sensor_feed.h"
 
 #include <fcntl.h>
 #include <tetrad/base/error.h>
@@ -12,6 +13,7 @@
 #include <exception>
 #include <iostream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace {
@@ -52,6 +54,8 @@ int after_output(int code) {
 int main(int argc, char** argv) {
   occupy_standard_streams();
   try {
+    if (argc == 3 && std::string_view(argv[1]) == tetrad::guard::helper_command)
+      return tetrad::cli::run_sensor_command(argv[2]);
     const tetrad::cli::Parsed parsed = tetrad::cli::parse_arguments(argc, argv);
     if (parsed.answer) {
       std::fputs(parsed.answer->text.c_str(), stdout);

@@ -189,15 +189,20 @@ int run_model_command(const Arguments& arguments, const std::vector<std::string>
 
   const guard::Capacity capacity = guard::read_capacity();
   Supervision supervision;
-  supervision.limits = guard::make_limits(guard_settings(prepared.config), capacity);
+  const guard::Settings settings = guard_settings(prepared.config);
+  supervision.limits = guard::make_limits(settings, capacity);
+  supervision.allow_blind = settings.allow_blind;
+  supervision.sensors = prepared.sensors;
   run.guard_limit_bytes = supervision.limits->limit_bytes;
-  supervision.opening_lines = {guard::describe(*supervision.limits, capacity)};
+  supervision.opening_lines = {
+      guard::describe(*supervision.limits, capacity, sensor_names(prepared.sensors))};
 
   Program engine;
   engine.file = arguments.engine.empty() ? find_engine(program_folder()).string() : arguments.engine;
   const std::optional<runs::Folder> folder = store_run(prepared, run, command_line);
   if (!folder) return supervise(std::move(engine), run, supervision).exit_code;
   run.run_dir = folder->path().string();
+  supervision.report_file = (folder->path() / "guard-report.json").string();
   const auto start = std::chrono::steady_clock::now();
   runs::Ending ending;
   try {

@@ -7,6 +7,7 @@
 #include <tetrad/base/error.h>
 
 #include <cstdio>
+#include <filesystem>
 
 namespace tetrad::cli {
 
@@ -15,6 +16,16 @@ using nlohmann::json;
 namespace {
 
 constexpr const char* built_in_sensor = "guard-host";
+
+// A driver's device nodes: discrete cards and GB10, Jetson, Windows' subsystem. Its library is not loaded
+// here.
+bool has_nvidia_device() {
+  std::error_code failed;
+  for (const char* node : {"/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/dxg"}) {
+    if (std::filesystem::exists(node, failed)) return true;
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -46,7 +57,8 @@ std::vector<config::OptionSchema> all_option_schemas(const plugin::Registry& reg
 
 Prepared prepare(const ConfigRequest& request) {
   const plugin::Registry registry = open_registry(request.plugin_paths, request.files, request.sets);
-  Prepared prepared{config::resolve(request.files, request.sets, option_lookup(registry)), {}, {}, {}, {}};
+  Prepared prepared{
+      config::resolve(request.files, request.sets, option_lookup(registry)), {}, {}, {}, {}, {}};
   for (const config::Diagnostic& warning : prepared.resolved.warnings) {
     std::fprintf(stderr, "%s\n", warning.to_string().c_str());
   }
@@ -60,28 +72,55 @@ Prepared prepare(const ConfigRequest& request) {
                                 candidate.metadata->to_json()});
     prepared.build_ids.push_back(candidate.build_id);
   }
+  prepared.sensors =
+      choose_sensors(registry, prepared.config.at("guard").at("sensors").get<std::vector<std::string>>());
   return prepared;
+}
+
+std::vector<SensorChoice> choose_sensors(const plugin::Registry& registry,
+                                         const std::vector<std::string>& ids) {
+  std::vector<SensorChoice> sensors;
+  const auto add_if_there = [&](const char* id) {
+    for (const plugin::Candidate& candidate : registry.candidates()) {
+      if (candidate.id == id && candidate.usable())
+        sensors.push_back({candidate.id, candidate.file.string()});
+    }
+  };
+  if (ids.empty()) {
+    add_if_there(built_in_sensor);
+    if (has_nvidia_device()) add_if_there("guard-nvml");
+    return sensors;
+  }
+  for (const std::string& id : ids) {
+    if (id == built_in_sensor) {
+      add_if_there(built_in_sensor);
+      continue;
+    }
+    const plugin::Candidate candidate = registry.find("guard", id);
+    sensors.push_back({candidate.id, candidate.file.string()});
+  }
+  return sensors;
+}
+
+std::string sensor_names(const std::vector<SensorChoice>& sensors) {
+  std::string names = built_in_sensor;
+  for (const SensorChoice& sensor : sensors) {
+    if (sensor.id != built_in_sensor) names += "," + sensor.id;
+  }
+  return names;
 }
 
 guard::Settings guard_settings(const json& config) {
   const json& section = config.at("guard");
-  for (const json& sensor : section.at("sensors")) {
-    if (sensor != built_in_sensor) {
-      throw Error(
-          ExitCode::plugin_refused,
-          fmt::format(
-              "[guard] guard.sensors: this version has no sensor '{}'; it watches host memory through its "
-              "own '{}', which need not be named",
-              sensor.get<std::string>(), built_in_sensor));
-    }
-  }
   guard::Settings settings;
-  const json& limit = section.at("limit_gb");
-  if (limit.is_number()) {
-    settings.limit_gb = limit.get<double>();
-  } else if (limit == "auto") {
-    settings.limit_gb = guard::LimitWord::automatic;
-  }
+  const auto limit = [&](const char* key) -> guard::LimitSetting {
+    const json& value = section.at(key);
+    if (value.is_number()) return value.get<double>();
+    return value == "auto" ? guard::LimitWord::automatic : guard::LimitWord::none;
+  };
+  settings.limit_gb = limit("limit_gb");
+  settings.soft_gb = limit("soft_gb");
+  settings.allow_blind = section.at("allow_blind").get<bool>();
   settings.over_secs = section.at("over_secs").get<double>();
   settings.poll_secs = section.at("poll_secs").get<double>();
   settings.host_floor_gb = section.at("host_floor_gb").get<double>();

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cli/protocol/messages.h"
+#include "cli/supervise/supervisor.h"
 #include "config/resolve.h"
 #include "guard/settings.h"
 #include "plugin/registry.h"
@@ -27,6 +28,7 @@ struct Prepared {
   std::string hash;
   std::vector<PluginRef> plugins;
   std::vector<std::string> build_ids;  // of plugins, in their order
+  std::vector<SensorChoice> sensors;   // of the guard
 };
 
 // The plugins that `request` lets us see; reads plugins.path of the files without checking the rest of them.
@@ -42,7 +44,16 @@ std::vector<config::OptionSchema> all_option_schemas(const plugin::Registry& reg
 // Throws ConfigError or Error(plugin_refused). Warnings go to stderr.
 Prepared prepare(const ConfigRequest& request);
 
-// The guard section. Throws Error(plugin_refused) for a sensor that this version does not have.
+// The sensors that `ids` name; with no ids those that this machine has a use for, as far as their plugins are
+// found. Throws Error(plugin_refused) for an id that names none. "guard-host" is built in: its plugin, where
+// it is found, adds what is slow to read.
+std::vector<SensorChoice> choose_sensors(const plugin::Registry& registry,
+                                         const std::vector<std::string>& ids);
+
+// "guard-host,guard-nvml", for describe().
+std::string sensor_names(const std::vector<SensorChoice>& sensors);
+
+// The guard section.
 guard::Settings guard_settings(const nlohmann::json& config);
 
 }  // namespace tetrad::cli

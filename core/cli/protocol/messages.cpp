@@ -53,6 +53,12 @@ std::optional<std::uint64_t> bytes(const json& object, const char* key) {
   return it->get<std::uint64_t>();
 }
 
+std::uint64_t count(const json& object, const char* key) {
+  const json& value = field(object, key);
+  if (!value.is_number_unsigned()) mistyped(key, "a whole number from 0 up", value);
+  return value.get<std::uint64_t>();
+}
+
 PluginRef parse_plugin(const json& value) {
   if (!value.is_object()) mistyped("plugins[]", "an object", value);
   return {text(value, "kind"), text(value, "id"), text(value, "file"), text(value, "version"),
@@ -112,6 +118,15 @@ json to_json(const StopMessage& message) {
   return out;
 }
 
+json to_json(const SoftMessage& message) {
+  json out = envelope("soft");
+  out["epoch"] = message.epoch;
+  out["bytes_now"] = message.bytes_now;
+  out["soft_bytes"] = message.soft_bytes;
+  out["limit_bytes"] = message.limit_bytes;
+  return out;
+}
+
 json to_json(const PhaseMessage& message) {
   json out = envelope("phase");
   out["name"] = message.name;
@@ -141,6 +156,10 @@ Message parse_message(const json& message) {
   const std::string type = text(message, "type");
   if (type == "run") return parse_run(message);
   if (type == "stop") return StopMessage{text(message, "reason")};
+  if (type == "soft") {
+    return SoftMessage{count(message, "epoch"), count(message, "bytes_now"), count(message, "soft_bytes"),
+                       count(message, "limit_bytes")};
+  }
   if (type == "phase") {
     return PhaseMessage{text(message, "name"), bytes(message, "bytes_now"), bytes(message, "bytes_forecast"),
                         map(message, "details")};

@@ -1,7 +1,8 @@
 // The messages between launcher and engine as types. to_json() writes "v" and "type"; parse_message() checks
 // both and every field's type, ignores keys it does not know (a newer minor peer may add some) and refuses
-// unknown types. launcher -> engine: RunMessage once, then any number of StopMessage. engine -> launcher:
-// PhaseMessage, then one StatusMessage as the last word; the engine exits with the same code.
+// unknown types. launcher -> engine: RunMessage once, then any number of StopMessage and SoftMessage. engine
+// -> launcher: PhaseMessage, then one StatusMessage as the last word; the engine exits with the same code. A
+// SoftMessage is answered by the phase "soft_done" with details {"epoch", "freed_bytes", "done": [texts]}.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -37,7 +38,16 @@ struct RunMessage {
 };
 
 struct StopMessage {
-  std::string reason;  // "interrupt" (first Ctrl-C: end the current generation) | "guard_soft"
+  std::string reason;  // "interrupt" (first Ctrl-C: end the current generation)
+};
+
+// The guard's soft stage: memory runs short, give back what can be made again (eval cache, spare KV slots),
+// and save what would be lost.
+struct SoftMessage {
+  std::uint64_t epoch = 0;  // counts up from 1
+  std::uint64_t bytes_now = 0;
+  std::uint64_t soft_bytes = 0;   // that were passed
+  std::uint64_t limit_bytes = 0;  // at which the run is ended
 };
 
 struct PhaseMessage {
@@ -52,10 +62,11 @@ struct StatusMessage {
   std::string message;
 };
 
-using Message = std::variant<RunMessage, StopMessage, PhaseMessage, StatusMessage>;
+using Message = std::variant<RunMessage, StopMessage, SoftMessage, PhaseMessage, StatusMessage>;
 
 nlohmann::json to_json(const RunMessage& message);
 nlohmann::json to_json(const StopMessage& message);
+nlohmann::json to_json(const SoftMessage& message);
 nlohmann::json to_json(const PhaseMessage& message);
 nlohmann::json to_json(const StatusMessage& message);
 

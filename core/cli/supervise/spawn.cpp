@@ -38,6 +38,10 @@ std::vector<std::string> environment_with(int control_fd) {
                          char** argv, char** envp) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(128 + SIGKILL);
+  if (program.join_fd >= 0) {  // before it can fork; refused: the tree is followed through /proc alone
+    const ssize_t joined = ::write(program.join_fd, "0", 1);
+    static_cast<void>(joined);
+  }
   for (const int signal : signals.back_to_default) ::signal(signal, SIG_DFL);
   if (program.ignore_interrupt) ::signal(SIGINT, SIG_IGN);
   for (int fd = 0; fd < 3; ++fd) {

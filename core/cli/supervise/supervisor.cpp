@@ -3,7 +3,11 @@
 #include "cli/protocol/channel.h"
 #include "cli/supervise/signals.h"
 #include "cli/supervise/terminal.h"
+#include "guard/group.h"
 #include "guard/guard.h"
+#include "guard/keeper.h"
+#include "guard/self.h"
+#include "guard/settings.h"
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -13,7 +17,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <utility>
 
@@ -32,7 +39,7 @@ class Supervisor {
   Supervisor(Program program, const std::optional<RunMessage>& run, const Supervision& supervision)
       : supervision_(supervision), has_engine_(run.has_value()), tree_(::getpid()) {
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
-    if (supervision_.limits) guard_.emplace(*supervision_.limits, ::getpid());
+    if (supervision_.limits) start_guard(program);
     int theirs = -1;
     if (has_engine_) {
       const auto [ours, child_end] = make_channel_pair();
@@ -48,6 +55,10 @@ class Supervisor {
       throw;
     }
     if (theirs >= 0) ::close(theirs);
+    if (guard_) {
+      standing_ = guard::protect_self();
+      note_running(program);
+    }
     if (run) {
       channel_->post(to_json(*run));
     } else {
@@ -67,24 +78,72 @@ class Supervisor {
       outcome.lowest_available_bytes = guard_->state().lowest_available_bytes;
       if (opened_) note(guard_->last_line());
     }
+    if (record_) outcome.kill_report = report();
     return outcome;
   }
 
  private:
+  void start_guard(Program& program) {
+    if (!guard::Guard(*supervision_.limits, tree_).watches()) {
+      guard_.emplace(*supervision_.limits, tree_);
+      return;
+    }
+    std::vector<std::unique_ptr<guard::SensorFeed>> feeds;
+    for (const SensorChoice& sensor : supervision_.sensors)
+      feeds.push_back(std::make_unique<guard::SensorFeed>(sensor.id, "/proc/self/exe", sensor.file));
+    guard_.emplace(*supervision_.limits, tree_, std::move(feeds));
+    if (!supervision_.allow_blind) require_sight();
+    group_ = std::make_unique<guard::Group>();
+    keeper_ = std::make_unique<guard::Keeper>(*group_);
+    if (keeper_->pid() > 0) tree_.exclude(keeper_->pid());
+    program.join_fd = group_->procs_fd();
+  }
+
+  // Waits for every sensor's first word, because the config forbids to run where one sees nothing.
+  void require_sight() {
+    constexpr double longest_secs = 12;
+    const std::int64_t end = later(longest_secs);
+    for (const auto& feed : guard_->feeds()) {
+      while (!feed->answered() && guard::monotonic_ns() < end) {
+        feed->update(guard::monotonic_ns());
+        ::poll(nullptr, 0, 5);
+        reap();
+      }
+      if (feed->sample() != nullptr && feed->problem().empty()) continue;
+      throw Error(ExitCode::guard_blind,
+                  fmt::format("[guard] {} cannot observe memory here: {}; nothing was started, because "
+                              "guard.allow_blind is false",
+                              feed->id(), feed->problem().empty() ? "no answer" : feed->problem()));
+    }
+  }
+
+  void note_running(const Program& program) {
+    constexpr std::size_t longest = 120;
+    std::string command = program.file;
+    for (const std::string& argument : program.arguments) command += " " + argument;
+    if (command.size() > longest) command = command.substr(0, longest) + "...";
+    std::replace(command.begin(), command.end(), '\n', ' ');
+    running_line_ = fmt::format("[guard] running: {} guard_pid={} child_pid={}", command, ::getpid(), child_);
+  }
+
   void open() {
     if (opened_) return;
     opened_ = true;
     for (const std::string& line : supervision_.opening_lines) note(line);
+    if (!guard_ || !guard_->watches()) return;
+    note(running_line_);
+    if (!standing_.locked && !standing_.refused.empty())
+      note("[guard] not permitted here: " + standing_.refused.front());
   }
 
   void wait_once() {
-    pollfd fds[2] = {{signals_.fd(), POLLIN, 0}, {-1, 0, 0}};
+    std::array<pollfd, 2> fds = {{{signals_.fd(), POLLIN, 0}, {-1, 0, 0}}};
     if (channel_ && listening_) {
       fds[1].fd = channel_->fd();
       fds[1].events = static_cast<short>(POLLIN | (channel_->pending() ? POLLOUT : 0));
     }
-    ::poll(fds, 2, timeout_ms());
-    if (guard_ && guard_->watches() && guard_->tick()) guard_kill();
+    wait_for(fds);
+    if (guard_ && guard_->watches() && guard_->tick()) act();
     if ((fds[1].revents & POLLOUT) != 0) channel_->flush();
     if ((fds[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0) read_messages();
     take_signals();
@@ -92,12 +151,51 @@ class Supervisor {
     reap();
   }
 
-  int timeout_ms() const {
+  void wait_for(std::array<pollfd, 2>& fds) const {
     std::optional<std::int64_t> next = kill_at_ns_;
     if (guard_ && guard_->watches()) next = std::min(next.value_or(guard_->next_ns()), guard_->next_ns());
-    if (!next) return -1;
-    const std::int64_t left_ms = (*next - guard::monotonic_ns() + 999'999) / 1'000'000;
-    return static_cast<int>(std::clamp<std::int64_t>(left_ms, 0, 60'000));
+    if (!next) {
+      ::poll(fds.data(), fds.size(), -1);
+      return;
+    }
+    const std::int64_t left = std::max<std::int64_t>(*next - guard::monotonic_ns(), 0);
+    const timespec wait{static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
+    ::ppoll(fds.data(), fds.size(), &wait, nullptr);
+  }
+
+  // What the guard's newest reading asks for.
+  void act() {
+    const guard::Verdict verdict = guard_->decision().verdict;
+    if (verdict == guard::Verdict::kill) {
+      guard_kill();
+      return;
+    }
+    if (keeper_) keeper_->tell(guard_->members());
+    if (verdict == guard::Verdict::soft) ask_to_shrink();
+    for (const std::string& line : guard_->take_notes()) note(line);
+  }
+
+  // The soft stage. A program of any kind gets SIGTERM once, the engine a message each time.
+  void ask_to_shrink() {
+    const guard::Decision& decision = guard_->decision();
+    ++soft_epoch_;
+    const bool engine = channel_ && listening_;
+    if (!engine && soft_epoch_ > 1) return;
+    if (engine) {
+      channel_->post(to_json(
+          SoftMessage{soft_epoch_, decision.bytes.value_or(0), decision.limit_bytes.value_or(0),
+                      (decision.rule == guard::Rule::device_limit ? guard_->limits().device_limit_bytes
+                                                                  : guard_->limits().limit_bytes)
+                          .value_or(0)}));
+    } else {
+      send(SIGTERM);
+    }
+    soft_ns_ = guard::monotonic_ns();
+    soft_answer_ns_ = 0;
+    open();
+    note(fmt::format("[guard] soft limit passed: tree_mem={} soft={}; {}",
+                     guard::format_or_unknown(decision.bytes), guard::format_or_unknown(decision.limit_bytes),
+                     engine ? "the engine is asked to give memory back" : "SIGTERM to the program"));
   }
 
   void take_signals() {
@@ -171,23 +269,51 @@ class Supervisor {
   }
 
   void guard_kill() {
-    const std::string line = guard_->kill_line();
+    // First the kill, of all that is known, then everything that may take a moment.
+    const bool by_group = group_ && group_->kill();
+    tree_.kill_once();
+    const std::int64_t sent = guard::monotonic_ns();
     guard_killed_ = true;
-    guard_line_ = line;
     kill_at_ns_.reset();
-    kill_tree();
+    record_ = guard_->start_record();
+    record_->by_group = by_group;
+    record_->started_ns = started_ns_;
+    record_->soft_ns = soft_ns_;
+    record_->soft_answer_ns = soft_answer_ns_;
+    record_->sent_ns = sent;
+    guard_line_ = guard_->kill_line();
+    record_->survivors = kill_tree();
+    record_->reaped_ns = record_->survivors == 0 ? guard::monotonic_ns() : 0;
     open();
-    note(line);
+    note(guard_line_);
   }
 
-  void kill_tree() {
+  // The report as JSON; written to the wanted file, with the text beside it.
+  nlohmann::json report() const {
+    nlohmann::json json = guard::to_json(*record_, guard_->ring().list());
+    if (supervision_.report_file.empty()) return json;
+    const auto write = [](const std::string& file, const std::string& text) {
+      std::ofstream out(file, std::ios::trunc);
+      out << text;
+      if (!out.flush()) note(fmt::format("[guard] the report {} could not be written", file));
+    };
+    write(supervision_.report_file, json.dump(2) + "\n");
+    std::filesystem::path text = supervision_.report_file;
+    text = text.extension() == ".json" ? text.replace_extension(".txt") : text += ".txt";
+    write(text.string(), guard::to_text(*record_));
+    return json;
+  }
+
+  std::size_t kill_tree() {
+    if (group_) group_->kill();
     const std::size_t alive = tree_.kill_all(
         kill_patience_secs, [](void* self) { static_cast<Supervisor*>(self)->reap(); }, this);
     reap();
-    if (alive == 0) return;
+    if (alive == 0) return 0;
     note(fmt::format("[host] {} processes cannot be ended (waiting inside the kernel); they are left behind",
                      alive));
     if (!child_status_) child_status_ = SIGKILL;  // the wait status of a process ended by that signal
+    return alive;
   }
 
   void reap() noexcept {
@@ -195,6 +321,11 @@ class Supervisor {
     pid_t pid = 0;
     while ((pid = ::waitpid(-1, &status, WNOHANG)) > 0) {
       if (pid == child_) child_status_ = status;
+      if (guard_ && guard_->helper_ended(pid, status)) continue;
+      if (keeper_ && pid == keeper_->pid()) {
+        tree_.include(pid);
+        keeper_->ended();
+      }
     }
   }
 
@@ -219,24 +350,41 @@ class Supervisor {
         ready_ = true;
         interrupts_ = 0;
       }
+      if (phase->name == "soft_done") {
+        answered(*phase);
+      } else if (guard_) {
+        if (phase->name == "ready" || phase->name == "turn") ++turn_;
+        if (phase->name != "input")
+          guard_->set_phase(turn_ > 0 ? fmt::format("turn {}", turn_) : phase->name);
+      }
       open();
     } else if (const auto* status = std::get_if<StatusMessage>(&message)) {
       status_ = *status;
     }
   }
 
+  // What the engine did in the soft stage.
+  void answered(const PhaseMessage& phase) {
+    soft_answer_ns_ = guard::monotonic_ns();
+    const auto freed = phase.details.find("freed_bytes");
+    const bool number = freed != phase.details.end() && freed->is_number_unsigned();
+    note(fmt::format("[guard] soft stage: the engine gave back {} in {:.0f} ms",
+                     number ? guard::format_mib(freed->get<std::uint64_t>()) : "unknown",
+                     static_cast<double>(soft_answer_ns_ - soft_ns_) * 1e-6));
+  }
+
   void end_the_rest() {
     reap();
-    if (::waitpid(-1, nullptr, WNOHANG) < 0) return;  // no child is left, and orphans would be our children
     tree_.refresh();
     const std::size_t left = tree_.size();
+    if (left == 0 && !tree_.has_children()) return;  // orphans would be our children
     kill_tree();
     if (left > 0) note(fmt::format("[host] {} processes that were left behind have been ended", left));
   }
 
   Outcome judge_end() const {
     const auto outcome = [](int code, End end, std::string reason) {
-      return Outcome{code, end, std::move(reason), {}, {}};
+      return Outcome{code, end, std::move(reason), {}, {}, nullptr};
     };
     if (guard_killed_) return outcome(static_cast<int>(ExitCode::guard_killed), End::guard, guard_line_);
     if (WIFSIGNALED(*child_status_)) {
@@ -267,8 +415,17 @@ class Supervisor {
   SignalFeed signals_;
   std::unique_ptr<Channel> channel_;
   bool listening_ = true;
-  std::optional<guard::Guard> guard_;
   guard::ProcessTree tree_;
+  std::optional<guard::Guard> guard_;
+  std::unique_ptr<guard::Group> group_;
+  std::unique_ptr<guard::Keeper> keeper_;
+  guard::Standing standing_;
+  std::optional<guard::KillRecord> record_;
+  std::string running_line_;
+  const std::int64_t started_ns_ = guard::monotonic_ns();
+  std::int64_t soft_ns_ = 0, soft_answer_ns_ = 0;
+  std::uint64_t soft_epoch_ = 0;
+  int turn_ = 0;
   pid_t child_ = -1;
   std::optional<int> child_status_;
   std::optional<StatusMessage> status_;

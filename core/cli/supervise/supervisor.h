@@ -9,11 +9,17 @@
 //   program second             SIGTERM, after interrupt_grace_secs SIGKILL of the tree; a third one at once
 // SIGTERM and SIGHUP pass on to the child, with SIGKILL of the tree after term_grace_secs; SIGQUIT passes on.
 // Processes that the child leaves behind are killed when it ends. The terminal is put back as it was.
+//
+// With limits the guard (core/guard) watches: in the soft stage an engine gets {"type":"soft"} and a plain
+// program SIGTERM; in the hard stage the whole tree gets SIGKILL. A terminal that goes away does not end the
+// watching.
 #pragma once
 
 #include "cli/protocol/messages.h"
 #include "cli/supervise/spawn.h"
 #include "guard/policy.h"
+
+#include <nlohmann/json.hpp>
 
 #include <optional>
 #include <string>
@@ -21,8 +27,17 @@
 
 namespace tetrad::cli {
 
+// A sensor plugin to run in a helper process.
+struct SensorChoice {
+  std::string id;
+  std::string file;
+};
+
 struct Supervision {
   std::optional<guard::Limits> limits;  // nothing: no guard, and no guard lines
+  std::vector<SensorChoice> sensors;
+  bool allow_blind = true;  // false: a sensor that cannot observe is Error(guard_blind), nothing is started
+  std::string report_file;  // JSON report of a kill; the text beside it, .json replaced by .txt. "": none
   double interrupt_grace_secs = 2;
   double term_grace_secs = 5;
   // Printed on stderr at the engine's first phase, so that the engine's own first line stays the run's first;
@@ -44,6 +59,7 @@ struct Outcome {
   // Highest memory of all processes together and lowest memory available on the machine, as the guard saw
   // them; nothing where it did not look.
   std::optional<std::uint64_t> peak_tree_bytes, lowest_available_bytes;
+  nlohmann::json kill_report;  // of the guard; null where it did not kill
 };
 
 // Exit code: the program's own; 128 + n where signal n ended it, with n = 2, 15 or 1 where we ended it

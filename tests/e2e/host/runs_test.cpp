@@ -63,7 +63,7 @@ TEST_F(Runs, EveryEndLeavesItsSummary) {
       {"exit 3", {}, 3, "failed", "as ordered"},
       {"silent 0", {}, 1, "crashed", "without its last message"},
       {"signal 11", {}, 139, "crashed", "ended by signal 11"},
-      {"hog 2000", {"guard.limit_gb=0.2", "guard.poll_secs=0.05"}, 124, "guard", "rule=tree_limit"},
+      {"hog 2000", {"guard.limit_gb=0.2", "guard.poll_secs=0.05"}, 124, "guard", "limit=205 MiB rule="},
   };
   for (const Case& c : cases) {
     const Result result = run(c.order, c.more);

@@ -198,22 +198,24 @@ TEST_F(Tree, TheGuardKillsOverItsLimitAndSaysSo) {
   Limits limits;
   limits.limit_bytes = 64 * mib;
   limits.poll_secs = 0.05;
-  Guard guard(limits, ::getpid());
+  Guard guard(limits, tree_);
   EXPECT_TRUE(guard.watches());
   const Child small([] {});
-  EXPECT_FALSE(guard.tick());
+  EXPECT_TRUE(guard.tick());
+  EXPECT_EQ(guard.decision().verdict, Verdict::ok);
   const Child hog([] { touch(100 * mib, MAP_PRIVATE | MAP_ANONYMOUS); });
-  while (!guard.tick()) ::poll(nullptr, 0, 10);
+  while (!guard.tick() || guard.decision().verdict != Verdict::kill) ::poll(nullptr, 0, 1);
   EXPECT_NE(guard.kill_line().find("limit=64 MiB rule=tree_limit; killing 2 processes"), std::string::npos)
       << guard.kill_line();
-  EXPECT_EQ(guard.kill(10, reap, nullptr), 0U);
+  EXPECT_EQ(tree_.kill_all(10, reap, nullptr), 0U);
   EXPECT_NE(guard.last_line().find("[guard] peak tree=1"), std::string::npos) << guard.last_line();
 }
 
 TEST(Guard, WithoutLimitsNothingIsWatchedAndNothingIsKnown) {
-  const Guard guard({}, ::getpid());
+  ProcessTree tree(::getpid());
+  const Guard guard({}, tree);
   EXPECT_FALSE(guard.watches());
-  EXPECT_EQ(guard.last_line(), "[guard] peak tree=unknown lowest_available=unknown");
+  EXPECT_EQ(guard.last_line(), "[guard] peak tree=unknown total=unknown lowest_available=unknown at=unknown");
 }
 
 }  // namespace
