@@ -6,6 +6,7 @@
 #include <tetrad/base/error.h>
 #include <tetrad/torch/kv_policy.h>
 #include <tetrad/torch/linear.h>
+#include <tetrad/torch/optimizer.h>
 
 #include <string>
 
@@ -38,7 +39,9 @@ TEST(ShippedPlugins, AreUsableAndSayWhatTheyAre) {
   for (const auto& [kind, id] : {std::pair<std::string, std::string>{"kv_cache", "kvc-persistent"},
                                  {"kv_cache", "kvc-none"},
                                  {"linear", "backend-bf16"},
-                                 {"linear", "backend-nvfp4"}}) {
+                                 {"linear", "backend-nvfp4"},
+                                 {"optimizer", "optim-adamw"},
+                                 {"optimizer", "optim-adamw-nvfp4"}}) {
     const plugin::Candidate candidate = registry().find(kind, id);
     EXPECT_TRUE(candidate.usable()) << candidate.describe_refusal();
     EXPECT_TRUE(candidate.warnings.empty()) << id << ": " << candidate.warnings.front();
@@ -104,6 +107,40 @@ TEST(ShippedPlugins, BackendsWorkThroughTheLine) {
     ASSERT_TRUE(each->forward({&id, 1}, x, Pass::eval, y).ok());
     EXPECT_TRUE(at::allclose(y.at(0), at::mm(x, w.t()), 1e-5, 1e-5));
     EXPECT_EQ(at::equal(w, p.dense), each == dense.get());
+  }
+}
+
+TEST(ShippedPlugins, OptimizersWorkThroughTheLine) {
+  const Options adamw({{"master", std::string("none")},
+                       {"gradient", std::string("bf16")},
+                       {"beta1", 0.9},
+                       {"beta2", 0.95},
+                       {"eps", 1e-8}});
+  const Options planes(
+      {{"planes", std::int64_t{3}}, {"literal", false}, {"beta1", 0.9}, {"beta2", 0.95}, {"eps", 1e-8}});
+  auto dense = plugin::create<Optimizer>(loaded("optimizer", "optim-adamw"), "optimizer", adamw);
+  auto nvfp4 = plugin::create<Optimizer>(loaded("optimizer", "optim-adamw-nvfp4"), "optimizer", planes);
+  for (Optimizer* each : {dense.get(), nvfp4.get()}) {
+    ASSERT_TRUE(each->configure({}).ok());
+    Parameter p;
+    p.name = "w";
+    p.shape = {5, 16};
+    p.dense = at::randn({5, 16}).to(at::kBFloat16);
+    StateId id = -1;
+    ASSERT_TRUE(each->prepare(p, 0.1, id).ok());
+    UpdateItem item;
+    item.state = id;
+    item.gradient.dense = at::randn({5, 16});
+    StepFactors factors;
+    factors.lr = 0.01;
+    factors.measure = true;
+    ASSERT_TRUE(each->update({&item, 1}, factors).ok());
+    UpdateProof proof;
+    StorageTable table;
+    ASSERT_TRUE(each->proof(id, proof).ok());
+    ASSERT_TRUE(each->describe(id, table).ok());
+    EXPECT_GT(proof.weights_changed, 0.5);
+    EXPECT_EQ(table.w.format, each == dense.get() ? "bf16" : "nvfp4 hi+lo+lo2");
   }
 }
 

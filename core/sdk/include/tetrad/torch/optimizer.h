@@ -93,7 +93,7 @@ struct StorageTable {
 // What the last update with StepFactors::measure did to one parameter.
 struct UpdateProof {
   std::int64_t step = 0;         // 0: none was measured
-  double weights_changed = 0.0;  // share of stored elements whose bits (code or block scale) changed
+  double weights_changed = 0.0;  // share of stored elements whose value changed
   double state_moved = 0.0;      // share of elements of m that are not 0
   double relative_change = 0.0;  // |w_new - w_old| / |w_old|, Euclidean, of the decoded values; 0 / 0 is 0
   double decay_part = 0.0;       // the same for weight decay alone: lr * weight_decay
