@@ -3,83 +3,11 @@
 #include <utility>
 
 #include "config/schema.h"
+#include "config/schema_builder.h"
+#include "config/train_schema.h"
 
 namespace tetrad::config {
 namespace {
-
-// Small builder, so that the tables below read like a page of documentation.
-struct Make {
-  Field field;
-
-  Make(std::string key, Type type, std::string doc) {
-    field.key = std::move(key);
-    field.type = type;
-    field.doc = std::move(doc);
-  }
-  Make& by_default(bool value) { return with(Node::boolean(value, Origin::schema_default())); }
-  Make& by_default(int value) { return with(Node::integer(value, Origin::schema_default())); }
-  Make& by_default(double value) { return with(Node::number(value, Origin::schema_default())); }
-  Make& by_default(const char* value) { return with(Node::string(value, Origin::schema_default())); }
-  Make& by_default_empty_list() { return with(Node::list({}, Origin::schema_default())); }
-  Make& nullable() {
-    field.nullable = true;
-    return *this;
-  }
-  Make& required() {
-    field.required = true;
-    return *this;
-  }
-  Make& non_empty() {
-    field.non_empty = true;
-    return *this;
-  }
-  Make& at_least(double value) {
-    field.min = value;
-    return *this;
-  }
-  Make& above(double value) {
-    field.min = value;
-    field.exclusive_min = true;
-    return *this;
-  }
-  Make& at_most(double value) {
-    field.max = value;
-    return *this;
-  }
-  Make& words(std::vector<std::string> values) {
-    field.values = std::move(values);
-    return *this;
-  }
-  Make& unit(std::string text) {
-    field.unit = std::move(text);
-    return *this;
-  }
-  Make& meaning(Meaning value) {
-    field.meaning = value;
-    return *this;
-  }
-  Make& kind(std::string value) {
-    field.plugin_kind = std::move(value);
-    return *this;
-  }
-  Make& elements(Field value) {
-    field.element = std::make_shared<const Field>(std::move(value));
-    return *this;
-  }
-  operator Field() { return std::move(field); }  // NOLINT(google-explicit-constructor): the end of the chain
-
- private:
-  Make& with(Node value) {
-    field.default_value = std::move(value);
-    return *this;
-  }
-};
-
-Field section(std::string key, std::string doc, std::vector<Field> fields) {
-  Field field = Make(std::move(key), Type::section, std::move(doc));
-  field.fields = std::move(fields);
-  return field;
-}
 
 Field plugin_section(const std::string& kind, std::string doc, const std::string& what) {
   return section(kind, std::move(doc),
@@ -309,7 +237,7 @@ Field make_core_schema() {
   return section(
       "", "A Tetrad config: what is run, on which numerics, within which limits.",
       {Make("task", Type::choice, "What `host --config FILE` does.")
-           .words({"chat", "generate", "eval"})
+           .words({"chat", "generate", "eval", "train"})
            .by_default("chat"),
        model_section(),
        Make("path", Type::choice,
@@ -320,7 +248,7 @@ Field make_core_schema() {
            .by_default("training"),
        plugin_section("linear", "The linear layers' numerics.", "linear layers"),
        plugin_section("kv_cache", "How the keys and values of past tokens are kept.", "KV cache"),
-       optimizer_section(), guard_section(), chat_section(), eval_section(),
+       optimizer_section(), train_section(), guard_section(), chat_section(), eval_section(),
        section("run", "How the run is made and recorded.",
                {Make("dir", Type::string,
                      "Folder below which each run stores its record (resolved config, versions, results). "

@@ -56,6 +56,12 @@ class CudaOps {
   virtual void decode_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale,
                                 const at::Tensor& position, const at::Tensor& out) = 0;
 
+  // One NVFP4 plane of a contiguous matrix [N, K] of fp32, bf16 or fp16, rounded to nearest, with a
+  // power-of-two global scale from its own amax: codes uint8 [N, Kp / 2], scales uint8 [N, Kp / 16]. Returns
+  // the decode scale, fp32 [1] on the device; nothing waits for it.
+  virtual at::Tensor quantize_nvfp4(const at::Tensor& values, const at::Tensor& codes,
+                                    const at::Tensor& scales) = 0;
+
   // The largest of fp32 values [n], lowest index first; waits for the device.
   virtual Best best(const at::Tensor& values) = 0;
 

@@ -54,7 +54,7 @@ at::Tensor materialise(const io::TensorView& tensor, const LinearSetup& setup) {
 
 LoadedWeights load_weights(const io::WeightFiles& files, const ModelConfig& config, const LinearSetup& setup,
                            LinearBackend& backend, const std::string& backend_id,
-                           const LoadProgress& progress) {
+                           const LoadProgress& progress, const OnParameter& on_parameter) {
   check_names(files, config);
   std::unordered_map<std::string, ExpectedTensor> expected;
   for (ExpectedTensor& tensor : expected_tensors(config)) expected.emplace(tensor.name, std::move(tensor));
@@ -74,6 +74,7 @@ LoadedWeights load_weights(const io::WeightFiles& files, const ModelConfig& conf
       parameter.format = dense_format(setup.dtype);
       parameter.dense = materialise(tensor, setup);
       parameter.gradient_contributions = wanted->second.uses;
+      if (on_parameter) on_parameter(parameter);
       if (parameter.shape.size() == 2) {
         WeightId id = -1;
         check(backend.prepare(parameter, id), backend_id, "prepare of " + parameter.name);

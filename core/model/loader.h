@@ -26,10 +26,13 @@ struct LoadedWeights {
 // Progress: bytes of the files done, and in all.
 using LoadProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
+// Sees each parameter before the backend does: an optimizer converts it to the format it keeps.
+using OnParameter = std::function<void(Parameter&)>;
+
 // Checks names and shapes first (all complaints in one Error), then loads. `backend` is configured with
 // `setup`. Throws Error naming file and tensor; a non-finite weight is refused by the backend that packs it.
 LoadedWeights load_weights(const io::WeightFiles& files, const ModelConfig& config, const LinearSetup& setup,
                            LinearBackend& backend, const std::string& backend_id,
-                           const LoadProgress& progress);
+                           const LoadProgress& progress, const OnParameter& on_parameter = {});
 
 }  // namespace tetrad::model

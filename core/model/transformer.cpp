@@ -128,11 +128,11 @@ at::Tensor Transformer::run_block(std::int64_t layer, at::Tensor& x, const at::T
   show(observer, layer, "k_proj", qkv[1]);
   show(observer, layer, "v_proj", qkv[2]);
   const at::Tensor v = qkv[2].view({tokens, config_.num_key_value_heads, config_.head_dim});
-  const auto [q, k] =
-      rope_.norm_and_apply(qkv[0].view({tokens, config_.num_attention_heads, config_.head_dim}),
-                           qkv[1].view({tokens, config_.num_key_value_heads, config_.head_dim}),
-                           config_.qk_norm ? block.q_norm->dense : at::Tensor(),
-                           config_.qk_norm ? block.k_norm->dense : at::Tensor(), config_.rms_norm_eps, begin);
+  const auto [q, k] = rope_.norm_and_apply(
+      qkv[0].view({tokens, config_.num_attention_heads, config_.head_dim}),
+      qkv[1].view({tokens, config_.num_key_value_heads, config_.head_dim}),
+      config_.qk_norm ? norm_weight(*block.q_norm) : at::Tensor(),
+      config_.qk_norm ? norm_weight(*block.k_norm) : at::Tensor(), config_.rms_norm_eps, begin);
   show(observer, layer, "q_rotated", q);
   show(observer, layer, "k_rotated", k);
 
@@ -140,7 +140,7 @@ at::Tensor Transformer::run_block(std::int64_t layer, at::Tensor& x, const at::T
   show(observer, layer, "attention", attended);
   const at::Tensor projected = product(block.o, attended, pass);
   show(observer, layer, "o_proj", projected);
-  ops::Normed post = ops::add_rms_norm(x, projected, block.post_norm->dense, config_.rms_norm_eps);
+  ops::Normed post = ops::add_rms_norm(x, projected, norm_weight(*block.post_norm), config_.rms_norm_eps);
   x = std::move(post.sum);
   show(observer, layer, "post_attention_layernorm", post.normed);
 
@@ -160,15 +160,15 @@ at::Tensor Transformer::forward(const at::Tensor& ids, std::int64_t begin, KvPol
   check(backend_.gather(embedding_.id, ids, x), backend_id_, "gather of " + embedding_.parameter->name);
   show(observer, -1, "embed_tokens", x);
   const std::int64_t layers = config_.num_hidden_layers;
-  at::Tensor normed =
-      ops::rms_norm(x, (layers > 0 ? blocks_.front().input_norm : final_norm_)->dense, config_.rms_norm_eps);
+  at::Tensor normed = ops::rms_norm(x, norm_weight(layers > 0 ? *blocks_.front().input_norm : *final_norm_),
+                                    config_.rms_norm_eps);
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     show(observer, layer, "input_layernorm", normed);
     const at::Tensor down = run_block(layer, x, normed, begin, kv, pass, observer);
     // The addition that ends a block and the norm that begins the next one are one step.
     const Parameter* next =
         layer + 1 < layers ? blocks_[static_cast<std::size_t>(layer + 1)].input_norm : final_norm_;
-    ops::Normed step = ops::add_rms_norm(x, down, next->dense, config_.rms_norm_eps);
+    ops::Normed step = ops::add_rms_norm(x, down, norm_weight(*next), config_.rms_norm_eps);
     x = std::move(step.sum);
     normed = std::move(step.normed);
     show(observer, layer, "residual", x);
@@ -179,6 +179,18 @@ at::Tensor Transformer::forward(const at::Tensor& ids, std::int64_t begin, KvPol
 
 at::Tensor Transformer::logits(const at::Tensor& hidden, Pass pass) {
   return product(head_, hidden, pass).to(at::kFloat);
+}
+
+const at::Tensor& Transformer::norm_weight(const Parameter& parameter) {
+  if (!parameter.dense.defined()) throw Error("[model] norm '" + parameter.name + "' has no dense values");
+  if (parameter.dense.scalar_type() == setup_.dtype) return parameter.dense;
+  Narrowed& narrowed = narrowed_norms_[&parameter];
+  if (!narrowed.values.defined())
+    narrowed.values = parameter.dense.to(setup_.dtype);
+  else if (narrowed.version != parameter.version)
+    narrowed.values.copy_(parameter.dense);
+  narrowed.version = parameter.version;
+  return narrowed.values;
 }
 
 std::uint64_t Transformer::weight_version() const noexcept {

@@ -19,6 +19,7 @@
 #include <deque>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace tetrad::model {
@@ -35,6 +36,15 @@ class ForwardObserver {
 
 class Transformer {
  public:
+  struct Matrix {
+    WeightId id = -1;
+    const Parameter* parameter = nullptr;
+  };
+  struct Block {
+    Matrix q, k, v, o, gate, up, down;
+    const Parameter *input_norm = nullptr, *post_norm = nullptr, *q_norm = nullptr, *k_norm = nullptr;
+  };
+
   // Takes weights as load_weights() gives them, for the same config, backend and setup. The backend must
   // outlive the transformer.
   Transformer(ModelConfig config, LoadedWeights weights, LinearBackend& backend, std::string backend_id,
@@ -61,18 +71,26 @@ class Transformer {
   const std::deque<Parameter>& parameters() const noexcept { return weights_.parameters; }
   LinearBackend& backend() noexcept { return backend_; }
   const std::string& backend_id() const noexcept { return backend_id_; }
+  // The parts, for the training graph (core/train), which runs them with gradients.
+  const std::vector<Block>& blocks() const noexcept { return blocks_; }
+  const Matrix& embedding() const noexcept { return embedding_; }
+  const Matrix& head() const noexcept { return head_; }
+  const Parameter& final_norm() const noexcept { return *final_norm_; }
+  ops::RopeTable& rope() noexcept { return rope_; }
+  // For optimizers, which write weights and bump versions.
+  std::deque<Parameter>& trainable() noexcept { return weights_.parameters; }
+  // A norm's weight in the run's dtype, whatever an optimizer stores it in: the model is what 16 bits say.
+  // Valid until the parameter changes; its address stays.
+  const at::Tensor& norm_weight(const Parameter& parameter);
+
   // Sum of the parameters' versions: changes with every write to any weight, so that KV made before is known
   // to be stale.
   std::uint64_t weight_version() const noexcept;
 
  private:
-  struct Matrix {
-    WeightId id = -1;
-    const Parameter* parameter = nullptr;
-  };
-  struct Block {
-    Matrix q, k, v, o, gate, up, down;
-    const Parameter *input_norm = nullptr, *post_norm = nullptr, *q_norm = nullptr, *k_norm = nullptr;
+  struct Narrowed {
+    std::uint64_t version = 0;
+    at::Tensor values;
   };
 
   const Parameter& find(const std::string& name) const;
@@ -97,6 +115,7 @@ class Transformer {
   Matrix embedding_, head_;
   const Parameter* final_norm_ = nullptr;
   std::vector<Block> blocks_;
+  std::unordered_map<const Parameter*, Narrowed> narrowed_norms_;
 };
 
 }  // namespace tetrad::model

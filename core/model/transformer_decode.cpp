@@ -36,11 +36,11 @@ at::Tensor Transformer::decode(const at::Tensor& id, const at::Tensor& position,
   at::Tensor x;
   check(backend_.gather(embedding_.id, id, x), backend_id_, "gather of " + embedding_.parameter->name);
   at::Tensor normed = at::empty_like(x);
-  ops.rms_norm(x, blocks_.front().input_norm->dense, eps, normed);
+  ops.rms_norm(x, norm_weight(*blocks_.front().input_norm), eps, normed);
   const auto add = [&](const at::Tensor& delta, const Parameter& norm) {
     const at::Tensor sum = at::empty_like(x);
     normed = at::empty_like(x);
-    ops.add_rms_norm(x, delta, norm.dense, eps, sum, normed);
+    ops.add_rms_norm(x, delta, norm_weight(norm), eps, sum, normed);
     x = sum;
   };
   for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
@@ -52,8 +52,8 @@ at::Tensor Transformer::decode(const at::Tensor& id, const at::Tensor& position,
     r.k = qkv[1].view({1, kv_heads, dim});
     r.v = qkv[2].view({1, kv_heads, dim});
     if (config_.qk_norm) {
-      r.q_weight = block.q_norm->dense;
-      r.k_weight = block.k_norm->dense;
+      r.q_weight = norm_weight(*block.q_norm);
+      r.k_weight = norm_weight(*block.k_norm);
     }
     r.eps = eps;
     r.cos = rope_.cos();

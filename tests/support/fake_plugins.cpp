@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/mm.h>
 
 #include <tetrad/torch/guarded.h>
 
@@ -40,6 +41,19 @@ Status FakeLinear::gather(WeightId weight, const at::Tensor& ids, at::Tensor& ou
     const Parameter& parameter = *prepared.at(static_cast<std::size_t>(weight));
     if (parameter.name == fail_on) throw StatusError(StatusCode::internal, "the lookup fell over");
     out = at::index_select(parameter.dense, 0, ids);
+  });
+}
+
+Status FakeLinear::grad_input(WeightId weight, const at::Tensor& dy, at::Tensor& dx) noexcept {
+  return torch_guarded([&] { dx = at::mm(dy, prepared.at(static_cast<std::size_t>(weight))->dense); });
+}
+
+Status FakeLinear::grad_weight(WeightId weight, const at::Tensor& dy, const at::Tensor& x,
+                               at::Tensor& dw) noexcept {
+  return torch_guarded([&] {
+    dw = at::mm(dy.t(), x);
+    if (prepared.at(static_cast<std::size_t>(weight))->name == poison)
+      dw.view({-1})[0].fill_(std::numeric_limits<double>::infinity());
   });
 }
 

@@ -22,10 +22,9 @@ class FakeLinear final : public LinearBackend {
   Status forward(std::span<const WeightId> weights, const at::Tensor& x, Pass pass,
                  std::vector<at::Tensor>& y) noexcept override;
   Status gather(WeightId weight, const at::Tensor& ids, at::Tensor& out) noexcept override;
-  Status grad_input(WeightId, const at::Tensor&, at::Tensor&) noexcept override { return no(); }
-  Status grad_weight(WeightId, const at::Tensor&, const at::Tensor&, at::Tensor&) noexcept override {
-    return no();
-  }
+  Status grad_input(WeightId weight, const at::Tensor& dy, at::Tensor& dx) noexcept override;
+  Status grad_weight(WeightId weight, const at::Tensor& dy, const at::Tensor& x,
+                     at::Tensor& dw) noexcept override;
   Status dequantized(WeightId weight, at::Tensor& w) noexcept override;
   std::int64_t clear_eval_cache() noexcept override { return 0; }
   LinearMemory memory() const noexcept override { return {}; }
@@ -34,12 +33,10 @@ class FakeLinear final : public LinearBackend {
   std::vector<Parameter*> prepared;
   std::string fail_on;                             // forward of this parameter fails
   std::string refuse;                              // prepare of this parameter fails
+  std::string poison;                              // the gradient of this parameter is not finite
   std::vector<std::vector<std::string>> forwards;  // names, one entry per call
   std::vector<std::int32_t> script;                // when not empty: the ids that greedy sampling will choose
   std::size_t next = 0;
-
- private:
-  static Status no() { return Status::unsupported("not here"); }
 };
 
 class FakeKv final : public KvPolicy {

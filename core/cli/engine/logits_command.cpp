@@ -2,11 +2,9 @@
 // input_ids int64 [T], logits float32 [T, V].
 #include "cli/engine/commands.h"
 #include "cli/engine/conversation_record.h"
-#include "cli/engine/input_file.h"
+#include "cli/engine/prompt_argument.h"
 #include "cli/engine/session.h"
 #include "io/safetensors_writer.h"
-
-#include <tetrad/base/error.h>
 
 #include <cstdio>
 #include <filesystem>
@@ -15,30 +13,6 @@
 
 namespace tetrad::cli {
 namespace {
-
-std::vector<std::int32_t> input_ids(Session& session) {
-  const nlohmann::json& args = session.run().args;
-  std::vector<std::int32_t> ids;
-  if (args.contains("ids")) {
-    const std::int64_t vocab = session.model().config().vocab_size;
-    for (const nlohmann::json& value : args.at("ids")) {
-      const auto id = value.get<std::int64_t>();
-      if (id < 0 || id >= vocab) {
-        throw Error(ExitCode::usage, "[logits] id " + std::to_string(id) + " is outside the vocabulary of " +
-                                         std::to_string(vocab));
-      }
-      ids.push_back(static_cast<std::int32_t>(id));
-    }
-  } else {
-    const std::string prompt = args.contains("prompt_file")
-                                   ? read_input_file(args.at("prompt_file").get<std::string>(), "logits",
-                                                     "--prompt-file", max_prompt_bytes)
-                                   : args.at("prompt").get<std::string>();
-    ids = session.prompt_ids(prompt, args.value("raw", false));
-  }
-  if (ids.empty()) throw Error(ExitCode::usage, "[logits] the prompt has no tokens");
-  return ids;
-}
 
 template <class T>
 std::span<const std::byte> bytes_of(const T* data, std::size_t count) {
@@ -51,7 +25,7 @@ int run_logits(Control& control) {
   MemoryWatch memory;
   Session session(control, memory);
   const auto out = session.run().args.at("out").get<std::string>();
-  const std::vector<std::int32_t> ids = input_ids(session);
+  const std::vector<std::int32_t> ids = prompt_argument(session, "logits");
   const std::vector<std::int64_t> wide(ids.begin(), ids.end());
   const auto tokens = static_cast<std::int64_t>(ids.size());
   const std::int64_t vocab = session.model().config().vocab_size;

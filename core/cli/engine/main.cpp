@@ -61,10 +61,11 @@ int main() {
   tetrad::plugin::install_crash_handler();
   keep_temporaries();
   const std::map<std::string, std::function<int(tetrad::cli::Control&)>> commands = {
-      {"chat", tetrad::cli::run_chat},     {"generate", tetrad::cli::run_generate},
-      {"logits", tetrad::cli::run_logits}, {"eval", tetrad::cli::run_eval},
-      {"doctor", tetrad::cli::run_doctor}, {"why", tetrad::cli::run_why},
-      {"check", tetrad::cli::run_check},
+      {"chat", tetrad::cli::run_chat},           {"generate", tetrad::cli::run_generate},
+      {"logits", tetrad::cli::run_logits},       {"eval", tetrad::cli::run_eval},
+      {"doctor", tetrad::cli::run_doctor},       {"why", tetrad::cli::run_why},
+      {"check", tetrad::cli::run_check},         {"train", tetrad::cli::run_train},
+      {"gradients", tetrad::cli::run_gradients},
   };
   std::unique_ptr<tetrad::cli::Control> control;
   try {

@@ -23,12 +23,6 @@
 namespace tetrad::cli {
 namespace {
 
-at::ScalarType parse_dtype(const std::string& name) {
-  if (name == "bfloat16") return at::kBFloat16;
-  if (name == "float16") return at::kHalf;
-  return at::kFloat;
-}
-
 Path parse_path(const std::string& name) {
   return name == "bridge" ? Path::bridge : Path::training;
 }
@@ -39,6 +33,12 @@ std::string eval_cache_state(const nlohmann::json& options, Path path) {
 }
 
 }  // namespace
+
+at::ScalarType parse_dtype(const std::string& name) {
+  if (name == "bfloat16") return at::kBFloat16;
+  if (name == "float16") return at::kHalf;
+  return at::kFloat;
+}
 
 std::string RunIdentity::first_line() const {
   std::string line = fmt::format(
@@ -61,9 +61,10 @@ nlohmann::json RunIdentity::to_json() const {
           {"device", device},           {"device_note", device_note}, {"dtype", dtype}};
 }
 
-Session::Session(Control& control, MemoryWatch& memory)
+Session::Session(Control& control, MemoryWatch& memory, LoadListener* listener)
     : control_(control),
       memory_(memory),
+      listener_(listener),
       record_(control.run()),
       directory_(config().at("model").at("path").get<std::string>()) {
   if (const auto threads = config().at("run").at("threads").get<int>(); threads > 0)
@@ -112,6 +113,7 @@ void Session::load_plugins() {
   }
   model::check(backend_->configure(setup_), id, "configure");
   kv_ = open_plugin<KvPolicy>(run(), device_.device.is_cuda());
+  if (listener_ != nullptr) listener_->configured(setup_);
 
   identity_.path = config().at("path").get<std::string>();
   identity_.backend = id;
@@ -151,8 +153,11 @@ void Session::load_weights() {
     std::fprintf(stderr, "\r[load] %s of %s (%d %%)%s", io::format_gib(done).c_str(),
                  io::format_gib(total).c_str(), percent, done == total ? "\n" : "");
   };
+  const auto on_parameter = [this](Parameter& parameter) {
+    if (listener_ != nullptr) listener_->loaded(parameter);
+  };
   model::LoadedWeights weights =
-      model::load_weights(files, model_config_, setup_, *backend_, backend_.id(), progress);
+      model::load_weights(files, model_config_, setup_, *backend_, backend_.id(), progress, on_parameter);
   transformer_ = std::make_unique<model::Transformer>(model_config_, std::move(weights), *backend_,
                                                       backend_.id(), setup_);
   control_.phase("model_loaded", memory_.sample());
@@ -202,7 +207,11 @@ std::optional<std::string> Session::system_prompt() const {
 }
 
 generate::ChatSession Session::new_chat() {
-  return {*context_, *tokenizer_, turn_format(), generation_options(), system_prompt()};
+  return new_chat(generation_options());
+}
+
+generate::ChatSession Session::new_chat(const generate::GenerationOptions& options) {
+  return {*context_, *tokenizer_, turn_format(), options, system_prompt()};
 }
 
 generate::ChatSession Session::new_completion() {
@@ -239,6 +248,10 @@ std::vector<std::int32_t> Session::prompt_ids(const std::string& prompt, bool ra
   text::require_utf8(prompt, "the prompt");
   if (raw) return tokenizer_->encode(prompt);
   return turn_format().first(system_prompt(), prompt).ids;
+}
+
+DeviceMemory Session::device_memory() const {
+  return device_.runtime == nullptr ? DeviceMemory{} : device_.runtime->memory(device_.device.index());
 }
 
 std::int64_t Session::device_peak_bytes() const {

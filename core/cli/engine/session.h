@@ -38,10 +38,21 @@ struct RunIdentity {
   nlohmann::json plugins() const;  // {"linear": "backend-nvfp4 0.1.0", "kv_cache": ...}
 };
 
+// For a run that trains: told what runs before the weights are read, and shown each parameter before the
+// linear backend prepares it.
+class LoadListener {
+ public:
+  virtual ~LoadListener() = default;
+  virtual void configured(const LinearSetup& setup) = 0;
+  virtual void loaded(Parameter& parameter) = 0;
+};
+
+at::ScalarType parse_dtype(const std::string& name);
+
 class Session {
  public:
   // Loads everything; sends phases. Throws Error.
-  Session(Control& control, MemoryWatch& memory);
+  Session(Control& control, MemoryWatch& memory, LoadListener* listener = nullptr);
 
   const RunMessage& run() const noexcept { return control_.run(); }
   const nlohmann::json& config() const noexcept { return control_.run().config; }
@@ -64,6 +75,7 @@ class Session {
   // The `chat` section as options; stop tokens are those of generation_config.json.
   generate::GenerationOptions generation_options() const;
   generate::ChatSession new_chat();
+  generate::ChatSession new_chat(const generate::GenerationOptions& options);
   // For raw prompts; needs no chat template.
   generate::ChatSession new_completion();
 
@@ -73,6 +85,10 @@ class Session {
   // Runs `prompt` once through the whole model, from an empty context to an empty one, and says on stderr
   // that all its logits are finite. Throws Error(numerics) when one is not.
   void probe_logits(const std::string& prompt, bool raw = false);
+
+  const std::filesystem::path& model_directory() const noexcept { return directory_; }
+  // Figures of the device; all 0 on a CPU run.
+  DeviceMemory device_memory() const;
 
   // Drops the eval weight cache; the bytes freed.
   std::int64_t clear_eval_cache() { return backend_->clear_eval_cache(); }
@@ -88,6 +104,7 @@ class Session {
 
   Control& control_;
   MemoryWatch& memory_;
+  LoadListener* listener_;
   RunRecord record_;
   std::filesystem::path directory_;
   RunIdentity identity_;

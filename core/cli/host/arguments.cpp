@@ -99,18 +99,29 @@ class Builder {
     eval->add_option("--text", a_.text, "The text file (default: eval.text of the config)")
         ->type_name("FILE");
 
-    CLI::App* logits =
-        command(&app_, "logits", "Store the logits of every position of a prompt as safetensors");
-    configs(logits, true);
-    CLI::Option_group* source = logits->add_option_group("prompt");
+    CLI::App* train = command(&app_, "train", "Train every parameter of the config's model");
+    configs(train, true);
+    train->add_flag("--dry-run", a_.dry_run,
+                    "Say what the run will need in memory, with each optimizer, and end");
+
+    tensors("logits", "Store the logits of every position of a prompt as safetensors",
+            "Result: input_ids int64 [T], logits float32 [T, V]");
+    tensors(
+        "gradients", "Store loss and gradients of a prompt's next tokens as safetensors",
+        "Result: input_ids int64 [T], loss float32 [1], each gradient in float32 by its parameter's name");
+  }
+
+  // A command that stores what the model computes for one prompt.
+  void tensors(const char* name, const char* what, const char* result) {
+    CLI::App* app = command(&app_, name, what);
+    configs(app, true);
+    CLI::Option_group* source = app->add_option_group("prompt");
     source->add_option("--prompt", a_.prompt, "The prompt")->type_name("TEXT");
     source->add_option("--prompt-file", a_.prompt_file, "File with the prompt")->type_name("FILE");
     source->add_option("--ids", a_.ids, "Token ids: 1,2,3")->type_name("IDS");
     source->require_option(1);
-    logits->add_flag("--raw", a_.raw, "Feed the prompt as it stands, without the chat template");
-    logits->add_option("--out", a_.out, "Result: input_ids int64 [T], logits float32 [T, V]")
-        ->type_name("FILE.safetensors")
-        ->required();
+    app->add_flag("--raw", a_.raw, "Feed the prompt as it stands, without the chat template");
+    app->add_option("--out", a_.out, result)->type_name("FILE.safetensors")->required();
   }
 
   void add_config_commands() {

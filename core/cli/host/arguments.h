@@ -10,9 +10,9 @@
 namespace tetrad::cli {
 
 struct Arguments {
-  // "run" (no command, with --config), "chat", "generate", "eval", "logits", "tokenize", "guard", "doctor",
-  // "config validate|show|schema|diff", "plugins list|inspect|why|check", "runs list|show", "checkpoints
-  // list|verify"
+  // "run" (no command, with --config), "chat", "generate", "eval", "train", "logits", "gradients",
+  // "tokenize", "guard", "doctor", "config validate|show|schema|diff", "plugins list|inspect|why|check",
+  // "runs list|show", "checkpoints list|verify"
   std::string command;
   std::vector<std::string> configs;
   std::vector<std::string> sets;
@@ -57,6 +57,7 @@ struct Arguments {
   bool json = false;
   bool raw = false;        // generate, logits
   int repeat = 1;          // generate
+  bool dry_run = false;    // train
   bool decode = false;     // tokenize
   bool origins = false;    // config show
   bool markdown = false;   // config schema

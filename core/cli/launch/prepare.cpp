@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <tetrad/base/error.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
@@ -74,6 +75,16 @@ Prepared prepare(const ConfigRequest& request) {
   }
   prepared.sensors =
       choose_sensors(registry, prepared.config.at("guard").at("sensors").get<std::vector<std::string>>());
+  if (!request.other_optimizers) return prepared;
+  for (const plugin::Candidate& candidate : registry.candidates()) {
+    const json& chosen = prepared.config.at("optimizer").at("plugin");
+    if (!candidate.usable() || candidate.id == chosen) continue;
+    const std::vector<std::string>& kinds = candidate.metadata->kinds;
+    if (std::find(kinds.begin(), kinds.end(), "optimizer") == kinds.end()) continue;
+    prepared.plugins.push_back({other_optimizer, candidate.id, candidate.file.string(),
+                                candidate.metadata->version, candidate.metadata->to_json()});
+    prepared.build_ids.push_back(candidate.build_id);
+  }
   return prepared;
 }
 

@@ -20,7 +20,11 @@ struct ConfigRequest {
   std::vector<std::string> files;         // --config
   std::vector<std::string> sets;          // --set
   std::vector<std::string> plugin_paths;  // --plugin-path
+  bool other_optimizers = false;          // the usable optimizers that the config does not choose, too
 };
+
+// Kind under which the optimizers that were not chosen stand in Prepared::plugins.
+inline constexpr const char* other_optimizer = "other optimizer";
 
 struct Prepared {
   config::Resolved resolved;

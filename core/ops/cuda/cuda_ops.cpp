@@ -8,6 +8,7 @@
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 #include <tetrad/base/error.h>
+#include <tetrad/nvfp4/cuda.h>
 
 #include <map>
 #include <string>
@@ -180,6 +181,31 @@ class TorchCudaOps final : public CudaOps {
     with_type(q, [&](auto* tag) {
       kernels::decode_attention<std::remove_pointer_t<decltype(tag)>>(a, stream_of(q));
     });
+  }
+
+  at::Tensor quantize_nvfp4(const at::Tensor& values, const at::Tensor& codes,
+                            const at::Tensor& scales) override {
+    const c10::cuda::CUDAGuard guard(values.device());
+    const at::Tensor space = at::zeros({3}, values.options().dtype(at::kFloat));  // encode, decode, amax
+    auto* const words = static_cast<float*>(space.mutable_data_ptr());
+    auto* const global = reinterpret_cast<nvfp4::GlobalScale*>(words);
+    auto* const largest = reinterpret_cast<std::uint32_t*>(words + 2);
+    const std::int64_t rows = values.size(0), cols = values.size(1);
+    const nvfp4::EncodeOptions options;
+    const auto encode = [&](auto* tag) {
+      using T = std::remove_pointer_t<decltype(tag)>;
+      const T* from = read_as<T>(values);
+      nvfp4::cuda::amax(from, rows, cols, cols, largest, stream_of(values));
+      nvfp4::cuda::global_scale(largest, options, global, stream_of(values));
+      nvfp4::cuda::quantize(from, rows, cols, cols, global, options,
+                            static_cast<std::uint8_t*>(codes.mutable_data_ptr()),
+                            static_cast<std::uint8_t*>(scales.mutable_data_ptr()), {}, stream_of(values));
+    };
+    if (values.scalar_type() == at::kFloat)
+      encode(static_cast<float*>(nullptr));
+    else
+      with_type(values, encode);
+    return space.narrow(0, 1, 1);
   }
 
   Best best(const at::Tensor& values) override {

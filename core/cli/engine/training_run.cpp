@@ -1,0 +1,349 @@
+#include "cli/engine/training_run.h"
+
+#include "cli/engine/conversation_record.h"
+#include "io/memory.h"
+#include "model/plugin_call.h"
+#include "train/trainer/export_dense.h"
+#include "train/trainer/run_state.h"
+
+#include <ATen/Context.h>
+#include <fmt/format.h>
+#include <tetrad/base/error.h>
+
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <utility>
+
+namespace tetrad::cli {
+namespace {
+
+// SIGTERM asks for an end after the current step, so that it is saved.
+volatile std::sig_atomic_t asked_to_end = 0;
+
+extern "C" void note_end_request(int) {
+  asked_to_end = 1;
+}
+
+const nlohmann::json& section(const RunMessage& run) {
+  return run.config.at("train");
+}
+
+// What decides how the training goes; where its results lie does not belong to a checkpoint.
+nlohmann::json numeric_settings(const nlohmann::json& train) {
+  nlohmann::json settings = nlohmann::json::object();
+  for (const char* key : {"rows", "width", "pack", "seed", "steps", "micro_batches", "accumulate_in",
+                          "learning_rate", "schedule", "warmup_steps", "final_share", "weight_decay",
+                          "no_decay", "freeze", "gradients", "clip", "max_norm"})
+    settings[key] = train.at(key);
+  return settings;
+}
+
+const RunMessage& checked(const RunMessage& run) {
+  if (run.config.at("optimizer").at("plugin").is_null())
+    throw Error(ExitCode::usage,
+                "[train] the config names no optimizer: set optimizer.plugin, for instance to "
+                "optim-adamw-nvfp4");
+  if (run.config.at("path") != "training")
+    throw Error(ExitCode::usage, "[train] path is '" + run.config.at("path").get<std::string>() +
+                                     "'; only the training path can be trained: set path to training");
+  return run;
+}
+
+}  // namespace
+
+OptimizerLoader::OptimizerLoader(const RunMessage& run, const train::TrainSettings& settings)
+    : run_(checked(run)), settings_(settings) {}
+
+void OptimizerLoader::configured(const LinearSetup& setup) {
+  optimizer_ = open_plugin<Optimizer>(run_, setup.device.is_cuda());
+  const OptimizerSetup own{setup.device, setup.deterministic, settings_.seed};
+  capability_ = optimizer_->capability(own);
+  if (capability_.support == Support::unsupported)
+    throw Error(ExitCode::plugin_refused, "[" + optimizer_.id() + "] cannot run here: " + capability_.reason);
+  model::check(optimizer_->configure(own), optimizer_.id(), "configure");
+  states_ = std::make_unique<train::OptimizerStates>(*optimizer_, optimizer_.id(), settings_);
+}
+
+std::string OptimizerLoader::description() const {
+  return fmt::format("{} {} {} ({})", optimizer_.id(), optimizer_.version(), capability_.compute,
+                     support_name(capability_.support));
+}
+
+TrainingRun::TrainingRun(Control& control, MemoryWatch& memory, nlohmann::json forecast)
+    : control_(control),
+      memory_(memory),
+      forecast_(std::move(forecast)),
+      settings_(train::TrainSettings::from(section(control.run()))),
+      optimizer_(control.run(), settings_),
+      session_((phases_.record(0, "start", {}, {}), control), memory, &optimizer_),
+      data_(section(control.run()), session_.context().max_tokens(), session_.turn_format(),
+            session_.tokenizer()),
+      table_(session_.model().parameters(), optimizer_.states(), settings_),
+      trainer_(session_.model(), optimizer_.states(), settings_),
+      changes_(session_.model().parameters(), optimizer_.states()),
+      self_test_(session_) {
+  if (session_.model().setup().deterministic)
+    at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+  optimizer_.states().require_patterns_used();
+  phases_.record(0, "model_loaded", session_.device_memory(), categories());
+}
+
+train::CategoryBytes TrainingRun::categories() const {
+  const train::ParameterTable::Totals& t = table_.totals();
+  train::CategoryBytes bytes;
+  bytes.weights = t.w;
+  bytes.m = t.m;
+  bytes.v = t.v;
+  bytes.master = t.master;
+  bytes.gradients = trainer_.gradient_bytes();
+  bytes.activations = trainer_.activation_bytes();
+  return bytes;
+}
+
+void TrainingRun::phase(const char* name) {
+  phases_.record(trainer_.progress().step + 1, name, session_.device_memory(), categories());
+}
+
+void TrainingRun::describe() {
+  std::fprintf(stderr, "[train] optimizer: %s\n%s\n", optimizer_.description().c_str(),
+               table_.text().c_str());
+  session_.record().set("optimizer", optimizer_.description());
+  session_.record().set("parameter_table", table_.json());
+  session_.record().set("data", data_.report());
+  session_.record().save();
+}
+
+nlohmann::json TrainingRun::evaluate(const std::string& when) {
+  if (!data_.evaluation()) return nullptr;
+  const auto most = section(session_.run()).at("eval_batches").get<std::int64_t>();
+  data_.evaluation()->rewind();
+  train::Trainer::Score score;
+  for (std::int64_t i = 0; most == 0 || i < most; ++i) {
+    const std::optional<train::Batch> batch = data_.evaluation()->next();
+    if (!batch) break;
+    const train::Trainer::Score one = trainer_.evaluate(*batch);
+    score.nll += one.nll;
+    score.tokens += one.tokens;
+  }
+  const double loss = score.nll / static_cast<double>(std::max<std::int64_t>(score.tokens, 1));
+  std::fprintf(stderr, "[eval] %s: loss %.4f perplexity %.3f over %lld tokens\n", when.c_str(), loss,
+               std::exp(loss), static_cast<long long>(score.tokens));
+  nlohmann::json result = {{"when", when},
+                           {"step", trainer_.progress().step},
+                           {"loss", loss},
+                           {"perplexity", std::exp(loss)},
+                           {"tokens", score.tokens}};
+  evaluations_.push_back(result);
+  if (metrics_)
+    metrics_->write(trainer_.progress().step, {{"eval/loss", loss}, {"eval/perplexity", std::exp(loss)}});
+  return result;
+}
+
+void TrainingRun::self_test(const std::string& when) {
+  if (!self_test_.empty()) self_tests_[when] = self_test_.run(when);
+}
+
+void TrainingRun::log(const train::StepReport& r, bool shown) {
+  if (trainer_.progress().step == 1 || losses_.empty()) first_loss_ = r.loss;
+  last_loss_ = r.loss;
+  losses_.push_back(r.loss);
+  if (metrics_)
+    metrics_->write(r.step,
+                    {{"train/loss", r.loss},
+                     {"train/lr", r.lr},
+                     {"train/grad_norm", r.norm},
+                     {"train/clip_factor", r.clip_factor},
+                     {"train/tokens_per_second", static_cast<double>(r.tokens) / std::max(r.seconds, 1e-9)},
+                     {"train/seconds", r.seconds},
+                     {"train/skipped", r.skipped ? 1.0 : 0.0}});
+  if (r.skipped)
+    std::fprintf(stderr, "[train] step %lld skipped: %s\n", static_cast<long long>(r.step),
+                 r.skipped->c_str());
+  if (!shown) return;
+  const DeviceMemory device = session_.device_memory();
+  const std::int64_t memory = device.live_bytes > 0 ? device.live_peak_bytes : phases_.host_bytes();
+  std::fprintf(stderr, "[train] step %lld/%lld loss %.4f lr %.3g norm %.4g%s tok/s %.0f mem %s\n",
+               static_cast<long long>(r.step), static_cast<long long>(settings_.schedule.steps), r.loss, r.lr,
+               r.norm, r.clip_factor < 1.0 ? " (clipped)" : "",
+               static_cast<double>(r.tokens) / std::max(r.seconds, 1e-9),
+               io::format_gib(static_cast<std::uint64_t>(memory)).c_str());
+}
+
+void TrainingRun::resume() {
+  const nlohmann::json& train = section(session_.run());
+  if (!train.at("save_dir").is_string()) return;
+  identity_ =
+      train::run_identity(session_.model().parameters(), optimizer_.states(), data_.loader().identity());
+  train::StoreSettings settings;
+  settings.folder = train.at("save_dir").get<std::string>();
+  settings.keep_last = train.at("keep_last").get<int>();
+  store_.emplace(std::move(settings));
+  const std::optional<std::filesystem::path> latest = store_->latest();
+  if (!latest) return;
+  if (!train.at("resume").get<bool>())
+    throw Error(ExitCode::usage, fmt::format("[train] train.save_dir holds a checkpoint already ({}); set "
+                                             "train.resume=true to go on from it, or another folder",
+                                             latest->string()));
+  const train::RunState state = train::restore_run(
+      train::Checkpoint::open(*latest), session_.model().trainable(), optimizer_.states(), identity_);
+  data_.loader().restore(state.cursor);
+  trainer_.resume(state.progress);
+  saved_step_ = state.progress.step;
+  std::fprintf(stderr, "[train] going on after step %lld from %s\n",
+               static_cast<long long>(state.progress.step), latest->c_str());
+}
+
+void TrainingRun::save() {
+  if (!store_ || saved_step_ == trainer_.progress().step) return;
+  const train::RunState state{trainer_.progress(), data_.loader().cursor(),
+                              numeric_settings(section(session_.run()))};
+  const std::filesystem::path folder = store_->save(
+      train::checkpoint_content(session_.model().parameters(), optimizer_.states(), identity_, state));
+  saved_step_ = trainer_.progress().step;
+  std::fprintf(stderr, "[train] saved %s\n", folder.c_str());
+}
+
+void TrainingRun::export_model() {
+  const nlohmann::json& target = section(session_.run()).at("export_dir");
+  if (!target.is_string()) return;
+  const train::Exported exported =
+      train::export_dense(session_.model(), session_.model_directory(), target.get<std::string>());
+  std::fprintf(stderr, "[export] %s: %s in %zu files, the weights as this run's model decodes them\n",
+               target.get<std::string>().c_str(), io::format_gib(exported.bytes).c_str(),
+               exported.files.size());
+  session_.record().set("export", {{"folder", target}, {"bytes", exported.bytes}, {"files", exported.files}});
+}
+
+void TrainingRun::open_metrics() {
+  if (!session_.run().run_dir) return;
+  train::MetricsSettings settings;
+  settings.folder = std::filesystem::path(*session_.run().run_dir) / "metrics";
+  metrics_.emplace(settings);
+}
+
+void TrainingRun::require_moved() {
+  const std::vector<std::string> unmoved = trainer_.unmoved();
+  if (unmoved.empty()) return;
+  throw Error(fmt::format(
+      "[train] {} of the trained parameters did not train at step {}: {}{}; freeze them by "
+      "name (train.freeze) if that is meant",
+      unmoved.size(), trainer_.progress().step, unmoved.front(), unmoved.size() > 1 ? " and others" : ""));
+}
+
+void TrainingRun::one_step(bool measure) {
+  const auto log_every = section(session_.run()).at("log_every").get<std::int64_t>();
+  const std::vector<train::Batch> batches = data_.step_batches(settings_.micro_batches);
+  const train::StepReport report = trainer_.step(batches, measure, [this](const char* name) { phase(name); });
+  const bool last = report.step == settings_.schedule.steps;
+  log(report, report.step % log_every == 0 || last || report.step == 1);
+  if (!measure || report.skipped) return;
+  require_moved();
+  last_proof_ = train::proofs_json(trainer_.proofs());
+  if (!proved_) first_proof_ = last_proof_;
+  proved_ = true;
+}
+
+TrainingRun::End TrainingRun::train_steps() {
+  const nlohmann::json& train = section(session_.run());
+  const auto eval_every = train.at("eval_every").get<std::int64_t>();
+  const auto save_every = train.at("save_every").get<std::int64_t>();
+  const nlohmann::json& patience = train.at("patience");
+  while (trainer_.progress().step < settings_.schedule.steps) {
+    if (control_.interrupt().load() || asked_to_end != 0) return End::interrupted;
+    const std::int64_t next = trainer_.progress().step;
+    const bool moves = train::learning_rate(settings_.schedule, next) > 0.0;
+    one_step(moves && (!proved_ || next + 1 == settings_.schedule.steps));
+    const std::int64_t step = trainer_.progress().step;
+    if (save_every > 0 && step % save_every == 0) save();
+    if (eval_every == 0 || step % eval_every != 0 || step == settings_.schedule.steps) continue;
+    const nlohmann::json result = evaluate(fmt::format("step {}", step));
+    self_test(fmt::format("step {}", step));
+    if (result.is_null()) continue;
+    const double loss = result.at("loss").get<double>();
+    if (best_loss_ == 0.0 || loss < best_loss_) {
+      best_loss_ = loss;
+      evaluations_without_gain_ = 0;
+    } else if (++evaluations_without_gain_;
+               patience.is_number() && evaluations_without_gain_ >= patience.get<std::int64_t>()) {
+      std::fprintf(stderr, "[train] %lld evaluations without a lower loss: training ends (train.patience)\n",
+                   static_cast<long long>(evaluations_without_gain_));
+      return End::no_improvement;
+    }
+  }
+  return End::steps;
+}
+
+nlohmann::json TrainingRun::memory_verdict() const {
+  const nlohmann::json& chosen = forecast_.at("optimizers").front();
+  const DeviceMemory device = session_.device_memory();
+  const std::int64_t measured =
+      device.live_peak_bytes > 0 ? device.live_peak_bytes : static_cast<std::int64_t>(memory_.peak());
+  const auto limit = forecast_.at("limit_bytes").get<std::int64_t>();
+  const bool fits = limit == 0 || measured <= limit;
+  const auto gib = [](std::int64_t bytes) { return io::format_gib(static_cast<std::uint64_t>(bytes)); };
+  std::fprintf(
+      stderr,
+      "[memory] peak: forecast %s, measured %s; %s: %s. Will a full run with these settings fit? %s\n",
+      gib(chosen.at("peak_bytes").get<std::int64_t>()).c_str(), gib(measured).c_str(),
+      forecast_.at("limit").get<std::string>().c_str(), gib(limit).c_str(), fits ? "yes" : "no");
+  return {{"forecast", forecast_}, {"measured_peak_bytes", measured}, {"fits", fits}};
+}
+
+void TrainingRun::finish(End end) {
+  const std::vector<std::string> unchanged = proved_ ? changes_.unchanged() : std::vector<std::string>{};
+  const char* const ended = end == End::steps         ? "steps"
+                            : end == End::interrupted ? "interrupted"
+                                                      : "patience";
+  std::fprintf(stderr, "%s", phases_.text().c_str());
+  write_record(session_,
+               {{"result",
+                 {{"ended", ended},
+                  {"step", trainer_.progress().step},
+                  {"updates", trainer_.progress().updates},
+                  {"tokens", trainer_.progress().tokens},
+                  {"first_loss", first_loss_},
+                  {"last_loss", last_loss_}}},
+                {"losses", losses_},
+                {"evaluations", evaluations_},
+                {"self_test", self_tests_},
+                {"proof", {{"first", first_proof_}, {"last", last_proof_}, {"unchanged", unchanged}}},
+                {"memory", memory_verdict()},
+                {"memory_phases", phases_.json()}});
+  if (!unchanged.empty())
+    throw Error(
+        fmt::format("[train] {} trained parameters are what they were before training, to the bit: {}{}",
+                    unchanged.size(), unchanged.front(), unchanged.size() > 1 ? " and others" : ""));
+}
+
+int TrainingRun::run() {
+  const nlohmann::json& target = section(session_.run()).at("export_dir");
+  if (target.is_string()) train::require_export_possible(target.get<std::string>());
+  describe();
+  resume();
+  open_metrics();
+  control_.phase("training", session_.memory().sample());
+  if (trainer_.progress().step == 0) {
+    evaluate("before");
+    self_test("before");
+  }
+  std::signal(SIGTERM, note_end_request);
+  const End end = train_steps();
+  save();
+  if (end != End::interrupted) {
+    evaluate("after");
+    self_test("after");
+  }
+  if (end != End::interrupted) export_model();
+  finish(end);
+  if (end == End::interrupted || self_test_.empty()) return 0;
+  const nlohmann::json before = self_tests_.value("before", nlohmann::json());
+  std::fprintf(stderr, "%s", SelfTest::compared(before, self_tests_.at("after")).c_str());
+  const std::vector<std::string> failures = SelfTest::failures(before, self_tests_.at("after"));
+  for (const std::string& failure : failures)
+    std::fprintf(stderr, "error: [self_test] %s\n", failure.c_str());
+  if (!failures.empty()) return static_cast<int>(ExitCode::runtime);
+  return 0;
+}
+
+}  // namespace tetrad::cli

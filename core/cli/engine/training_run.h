@@ -1,0 +1,95 @@
+// One run of `host train`: model, optimizer, data and files put together around train::Trainer, with
+// everything that a person sees of it.
+#pragma once
+
+#include "cli/engine/self_test.h"
+#include "cli/engine/session.h"
+#include "cli/engine/training_data.h"
+#include "train/checkpoint/store.h"
+#include "train/metrics/metrics.h"
+#include "train/trainer/memory_phases.h"
+#include "train/trainer/parameter_table.h"
+#include "train/trainer/proof.h"
+#include "train/trainer/trainer.h"
+
+#include <tetrad/torch/optimizer.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace tetrad::cli {
+
+// Opens and configures the config's optimizer before weights are read, and hands it each parameter.
+class OptimizerLoader final : public LoadListener {
+ public:
+  OptimizerLoader(const RunMessage& run, const train::TrainSettings& settings);
+
+  void configured(const LinearSetup& setup) override;
+  void loaded(Parameter& parameter) override { states_->prepare(parameter); }
+
+  train::OptimizerStates& states() noexcept { return *states_; }
+  std::string description() const;  // id, version and what it computes with
+
+ private:
+  const RunMessage& run_;
+  const train::TrainSettings& settings_;
+  PluginObject<Optimizer> optimizer_;
+  Capability capability_;
+  std::unique_ptr<train::OptimizerStates> states_;
+};
+
+class TrainingRun {
+ public:
+  // `forecast`: what forecast_training() said.
+  TrainingRun(Control& control, MemoryWatch& memory, nlohmann::json forecast);
+  // Returns the exit code.
+  int run();
+
+ private:
+  // Why training ended before its last step.
+  enum class End { steps, interrupted, no_improvement };
+
+  void describe();
+  End train_steps();
+  void finish(End end);
+  void one_step(bool measure);
+  void log(const train::StepReport& report, bool shown);
+  void phase(const char* name);
+  // Mean loss and perplexity on train.eval_data; null without one.
+  nlohmann::json evaluate(const std::string& when);
+  void self_test(const std::string& when);
+  void require_moved();
+  // Takes over the latest checkpoint, where the config asks for it and there is one.
+  void resume();
+  void save();
+  void open_metrics();
+  void export_model();
+  // Forecast and measured peak side by side, and whether a whole run with these settings fits.
+  nlohmann::json memory_verdict() const;
+  train::CategoryBytes categories() const;
+
+  Control& control_;
+  MemoryWatch& memory_;
+  nlohmann::json forecast_;
+  train::TrainSettings settings_;
+  OptimizerLoader optimizer_;
+  train::MemoryPhases phases_;
+  Session session_;
+  TrainingData data_;
+  train::ParameterTable table_;
+  train::Trainer trainer_;
+  train::ChangeWatch changes_;
+  SelfTest self_test_;
+  std::optional<train::CheckpointStore> store_;
+  std::optional<train::MetricsLog> metrics_;
+  train::Identity identity_;
+  std::int64_t saved_step_ = -1;
+  nlohmann::json evaluations_ = nlohmann::json::array(), self_tests_ = nlohmann::json::object();
+  nlohmann::json first_proof_, last_proof_, losses_ = nlohmann::json::array();
+  bool proved_ = false;
+  double best_loss_ = 0.0, first_loss_ = 0.0, last_loss_ = 0.0;
+  std::int64_t evaluations_without_gain_ = 0;
+};
+
+}  // namespace tetrad::cli

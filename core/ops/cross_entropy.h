@@ -1,0 +1,30 @@
+// Next-token cross entropy over a vocabulary that is seen in tiles, so that the logits of all tokens and
+// words never exist together. First every tile is shown to `observe`, which keeps a running log-sum-exp and
+// the target's logit (Milakov and Gimelshein 2018, "Online normalizer calculation for softmax"); then
+// gradient() of each tile is softmax - onehot, times the scale. fp32 statistics (fp64 for fp64 logits).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace tetrad::ops {
+
+class TiledCrossEntropy {
+ public:
+  // targets int64 [M] on the logits' device, each in [0, vocabulary).
+  explicit TiledCrossEntropy(const at::Tensor& targets, at::ScalarType wide = at::kFloat);
+
+  // logits [M, n] of the words [first, first + n).
+  void observe(const at::Tensor& logits, std::int64_t first);
+  // After all tiles: -log p(target) of each token, [M].
+  at::Tensor negative_log_likelihood() const;
+  // d(scale * sum of them) / d(logits) of a tile, in the logits' dtype.
+  at::Tensor gradient(const at::Tensor& logits, std::int64_t first, double scale) const;
+
+ private:
+  at::Tensor targets_;
+  at::Tensor largest_, sum_, at_target_;  // [M]
+};
+
+}  // namespace tetrad::ops

@@ -1,0 +1,72 @@
+#include "train/trainer/memory_phases.h"
+
+#include "io/memory.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace tetrad::train {
+namespace {
+
+std::string gib(std::int64_t bytes) {
+  return io::format_gib(static_cast<std::uint64_t>(bytes));
+}
+
+}  // namespace
+
+void MemoryPhases::record(std::int64_t step, const std::string& phase, const DeviceMemory& device,
+                          const CategoryBytes& categories) {
+  const auto memory = io::host_memory();
+  last_host_ = memory ? static_cast<std::int64_t>(memory->host()) : 0;
+  host_peak_ = std::max(host_peak_, last_host_);
+  Entry entry{step, phase, last_host_, host_peak_, device, categories};
+  if (step <= 2) {
+    entries_.push_back(std::move(entry));
+    return;
+  }
+  for (Entry& kept : entries_) {
+    if (kept.step <= 2 || kept.phase != phase) continue;
+    if (entry.host + entry.device.live_bytes > kept.host + kept.device.live_bytes) kept = std::move(entry);
+    return;
+  }
+  entries_.push_back(std::move(entry));
+}
+
+nlohmann::json MemoryPhases::json() const {
+  nlohmann::json phases = nlohmann::json::array();
+  for (const Entry& e : entries_)
+    phases.push_back({{"step", e.step},
+                      {"phase", e.phase},
+                      {"host_bytes", e.host},
+                      {"host_peak_bytes", e.host_peak},
+                      {"device_live_bytes", e.device.live_bytes},
+                      {"device_live_peak_bytes", e.device.live_peak_bytes},
+                      {"device_reserved_bytes", e.device.reserved_bytes},
+                      {"device_used_bytes", e.device.device_used_bytes},
+                      {"categories",
+                       {{"weights", e.categories.weights},
+                        {"gradients", e.categories.gradients},
+                        {"m", e.categories.m},
+                        {"v", e.categories.v},
+                        {"master", e.categories.master},
+                        {"activations", e.categories.activations},
+                        {"workspace", e.categories.workspace},
+                        {"sum", e.categories.sum()}}}});
+  return phases;
+}
+
+std::string MemoryPhases::text() const {
+  std::string text =
+      fmt::format("{:>4}  {:<20} {:>10} {:>11} {:>10} {:>10} {:>10} {:>10} {:>11}\n", "step", "phase", "host",
+                  "device live", "weights", "gradients", "m + v", "master", "activations");
+  for (const Entry& e : entries_)
+    text += fmt::format("{:>4}  {:<20} {:>10} {:>11} {:>10} {:>10} {:>10} {:>10} {:>11}\n", e.step, e.phase,
+                        gib(e.host), gib(e.device.live_bytes), gib(e.categories.weights),
+                        gib(e.categories.gradients), gib(e.categories.m + e.categories.v),
+                        gib(e.categories.master), gib(e.categories.activations));
+  return text;
+}
+
+}  // namespace tetrad::train

@@ -1,0 +1,54 @@
+#include "train/trainer/settings.h"
+
+#include <tetrad/base/error.h>
+#include <nlohmann/json.hpp>
+
+#include <utility>
+
+namespace tetrad::train {
+namespace {
+
+Clip parse_clip(const std::string& word) {
+  if (word == "none") return Clip::none;
+  if (word == "previous_norm") return Clip::previous_norm;
+  return Clip::global_norm;
+}
+
+}  // namespace
+
+TrainSettings TrainSettings::from(const nlohmann::json& train) {
+  TrainSettings s;
+  s.schedule.decay = parse_decay(train.at("schedule").get<std::string>());
+  s.schedule.learning_rate = train.at("learning_rate").get<double>();
+  s.schedule.steps = train.at("steps").get<std::int64_t>();
+  s.schedule.warmup_steps = train.at("warmup_steps").get<std::int64_t>();
+  s.schedule.final_share = train.at("final_share").get<double>();
+  check(s.schedule);
+  s.weight_decay = train.at("weight_decay").get<double>();
+  s.no_decay = train.at("no_decay").get<std::vector<std::string>>();
+  s.freeze = train.at("freeze").get<std::vector<std::string>>();
+  s.micro_batches = train.at("micro_batches").get<std::int64_t>();
+  s.accumulate_bf16 = train.at("accumulate_in").get<std::string>() == "bfloat16";
+  s.gradients = train.at("gradients").get<std::string>() == "immediate" ? GradientMode::immediate
+                                                                        : GradientMode::two_phase;
+  s.clip = parse_clip(train.at("clip").get<std::string>());
+  s.max_norm = train.at("max_norm").get<double>();
+  s.max_skipped = train.at("max_skipped").get<std::int64_t>();
+  s.checkpointing = parse_checkpointing(train.at("checkpointing").get<std::string>());
+  s.head_budget_bytes = train.at("head_budget_mib").get<std::int64_t>() << 20;
+  s.seed = static_cast<std::uint64_t>(train.at("seed").get<std::int64_t>());
+  if (s.gradients == GradientMode::immediate && s.clip == Clip::global_norm)
+    throw Error(
+        ExitCode::usage,
+        "[train] train.gradients immediate updates each parameter before the norm over all of them is "
+        "known: set train.clip to previous_norm or none, or train.gradients to two_phase");
+  return s;
+}
+
+WeightDecay TrainSettings::decay() const {
+  std::vector<DecayRule> rules;
+  for (const std::string& pattern : no_decay) rules.push_back({pattern, 0.0});
+  return {weight_decay, std::move(rules)};
+}
+
+}  // namespace tetrad::train
