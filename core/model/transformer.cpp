@@ -7,6 +7,9 @@
 #include "ops/attention.h"
 #include "ops/norm.h"
 
+#include <ATen/ops/empty.h>
+#include <tetrad/nvfp4/plane_codec.h>
+
 #include <cmath>
 #include <utility>
 
@@ -20,6 +23,24 @@ void show(ForwardObserver* observer, std::int64_t layer, std::string_view name, 
 ops::RopeTable make_rope(const ModelConfig& config, at::Device device) {
   const RopeFrequencies rope = rope_inverse_frequencies(config);
   return {rope.inv_freq, rope.attention_scaling, device};
+}
+
+// A norm that an optimizer keeps in NVFP4 planes, in fp32 on the host: it is short.
+at::Tensor decoded_norm(const Parameter& parameter) {
+  const Planes& planes = parameter.planes;
+  if (!planes.codes.defined() || !planes.scales.defined())
+    throw Error("[model] norm '" + parameter.name + "' has neither dense values nor planes");
+  const auto on_host = [](const at::Tensor& t) { return t.defined() ? t.cpu().contiguous() : t; };
+  const at::Tensor codes = on_host(planes.codes), scales = on_host(planes.scales),
+                   lo = on_host(planes.lo_codes), lo2 = on_host(planes.lo2_codes);
+  const auto bytes = [](const at::Tensor& t) {
+    return t.defined() ? static_cast<const std::uint8_t*>(t.const_data_ptr()) : nullptr;
+  };
+  const at::Tensor values = at::empty(parameter.shape, at::TensorOptions().dtype(at::kFloat));
+  nvfp4::dequantize_planes(nvfp4::PlanesView{bytes(codes), bytes(scales), bytes(lo), bytes(lo2)},
+                           planes.decode_scale, nvfp4::PlaneValue::exact, 1, values.numel(),
+                           static_cast<float*>(values.mutable_data_ptr()));
+  return values;
 }
 
 }  // namespace
@@ -182,13 +203,14 @@ at::Tensor Transformer::logits(const at::Tensor& hidden, Pass pass) {
 }
 
 const at::Tensor& Transformer::norm_weight(const Parameter& parameter) {
-  if (!parameter.dense.defined()) throw Error("[model] norm '" + parameter.name + "' has no dense values");
-  if (parameter.dense.scalar_type() == setup_.dtype) return parameter.dense;
+  if (parameter.dense.defined() && parameter.dense.scalar_type() == setup_.dtype) return parameter.dense;
   Narrowed& narrowed = narrowed_norms_[&parameter];
-  if (!narrowed.values.defined())
-    narrowed.values = parameter.dense.to(setup_.dtype);
-  else if (narrowed.version != parameter.version)
-    narrowed.values.copy_(parameter.dense);
+  if (narrowed.values.defined() && narrowed.version == parameter.version) return narrowed.values;
+  const at::Tensor values = parameter.dense.defined() ? parameter.dense : decoded_norm(parameter);
+  if (narrowed.values.defined())
+    narrowed.values.copy_(values);
+  else
+    narrowed.values = values.to(setup_.device, setup_.dtype);
   narrowed.version = parameter.version;
   return narrowed.values;
 }
