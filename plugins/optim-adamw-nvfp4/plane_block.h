@@ -17,11 +17,10 @@
 #include <tetrad/nvfp4/philox.h>
 #include <tetrad/nvfp4/planes.h>
 
+#include "block_codec.h"
 #include "optim/adam_math.h"
 
 namespace tetrad::optim_adamw_nvfp4 {
-
-using nvfp4::BlockCodes;
 
 // Global scales of m and r before and after a step (powers of two), and of w.
 struct TensorScales {
@@ -108,7 +107,7 @@ TETRAD_HD inline Rescaled rescale(std::uint8_t scale, float greatest, const nvfp
 }
 
 // One step. g: the block's gradient, scaled and clipped; block: canonical index of the block, draws the
-// tensor's. False, and b untouched, where the gradient, the state or the result is not finite.
+// tensor's. False, and b's values untouched, where the gradient, the state or the result is not finite.
 template <int P>
 TETRAD_HD inline bool adamw_block(const float (&g)[16], StateBlock<P>& b, const TensorScales& t,
                                   const optim::AdamFactors& f, const nvfp4::DrawStream& draws,
@@ -120,20 +119,27 @@ TETRAD_HD inline bool adamw_block(const float (&g)[16], StateBlock<P>& b, const 
   const float r_unit = nvfp4::e4m3_decode(b.r_scale) * t.r_old;
   const float step = optim::quotient(f.step_size, nvfp4::e4m3_decode(w_scale) * t.w);
   float m[16], r[16], y[16];
+  decode_codes(b.m, m);
+  decode_codes(b.r, r);
+  if (!live) {
+    TETRAD_NVFP4_UNROLL
+    for (int p = 0; p < P; ++p) b.w[p] = {};
+  }
+  decode_sums(b.w, y);
   TETRAD_NVFP4_UNROLL
   for (int k = 0; k < 16; ++k) {
-    const float m0 = nvfp4::e2m1_decode(nvfp4::code_at(b.m, k)) * m_unit;
-    const float r0 = nvfp4::e2m1_decode(nvfp4::code_at(b.r, k)) * r_unit;
-    m[k] = optim::next_m(m0, g[k], f);
+    const float r0 = r[k] * r_unit;
+    m[k] = optim::next_m(m[k] * m_unit, g[k], f);
     r[k] = optim::root(optim::next_v(r0 * r0, g[k], f));
+    y[k] = y[k] * f.decay - step * optim::direction(m[k], r[k], f);
   }
+  const std::uint32_t m_amax = nvfp4::block_amax(m), y_amax = nvfp4::block_amax(y);
+  std::uint32_t r_amax = 0;  // r >= 0: its bits need no sign taken off
   TETRAD_NVFP4_UNROLL
   for (int k = 0; k < 16; ++k) {
-    const float q = live ? nvfp4::plane_sum(b.w, k) : 0.0f;
-    y[k] = q * f.decay - step * optim::direction(m[k], r[k], f);
+    const std::uint32_t bits = nvfp4::float_bits(r[k]);
+    r_amax = bits > r_amax ? bits : r_amax;
   }
-  const std::uint32_t m_amax = nvfp4::block_amax(m), r_amax = nvfp4::block_amax(r),
-                      y_amax = nvfp4::block_amax(y);
   if (!nvfp4::is_finite_bits(m_amax) || !nvfp4::is_finite_bits(r_amax) || !nvfp4::is_finite_bits(y_amax))
     return false;
 
@@ -157,13 +163,10 @@ TETRAD_HD inline bool adamw_block(const float (&g)[16], StateBlock<P>& b, const 
   for (int p = 0; p < P; ++p) b.w[p] = {};
   TETRAD_NVFP4_UNROLL
   for (int k = 0; k < 16; ++k) {
-    const int at = 4 * (k % 8);
-    b.m.word[k / 8] |= static_cast<std::uint32_t>(nvfp4::e2m1_encode(m[k] * m_inverse)) << at;
-    const std::uint32_t r_code = nvfp4::e2m1_encode_stochastic(r[k] * r_inverse, nvfp4::draw1(words[k]));
-    b.r.word[k / 8] |= (r_code > r_least ? r_code : r_least) << at;
-    const std::uint32_t codes = nvfp4::encode_element<P, true>(y[k] * w.factor, nvfp4::draw0(words[k]));
-    TETRAD_NVFP4_UNROLL
-    for (int p = 0; p < P; ++p) b.w[p].word[k / 8] |= ((codes >> (4 * p)) & 0xFu) << at;
+    b.m.word[k / 8] |= encode_nearest(m[k] * m_inverse, k);
+    const std::uint32_t r_code = encode_positive(r[k] * r_inverse, nvfp4::draw1(words[k]));
+    b.r.word[k / 8] |= (r_code > r_least ? r_code : r_least) << (4 * (k % 8));
+    encode_planes(y[k] * w.factor, nvfp4::draw0(words[k]), k, b.w);
   }
   return true;
 }

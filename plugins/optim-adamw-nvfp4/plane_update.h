@@ -62,8 +62,9 @@ TETRAD_HD inline void dense_gradient(const PlaneArgs& a, std::int64_t block, flo
 TETRAD_HD inline void plane_gradient(const BlockCodes& codes, std::uint8_t scale, float factor,
                                      float (&g)[16]) {
   const float unit = nvfp4::e4m3_decode(scale) * factor;  // NaN for 0x7F: the block is then left alone
+  decode_codes(codes, g);
   TETRAD_NVFP4_UNROLL
-  for (int k = 0; k < 16; ++k) g[k] = nvfp4::e2m1_decode(nvfp4::code_at(codes, k)) * unit;
+  for (int k = 0; k < 16; ++k) g[k] *= unit;
 }
 
 }  // namespace tetrad::optim_adamw_nvfp4

@@ -41,11 +41,22 @@ inline AdamFactors adam_factors(const Hyper& hyper, double lr, double weight_dec
           static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(hyper.beta2, t)))};
 }
 
+// What is smaller counts as 0, in v and in m: far below what eps lets through, and it keeps the device's
+// square root and division free of their special cases.
+inline constexpr float kLeastV = 1.262177448e-29f;  // 2^-96
+inline constexpr float kLeastM = 7.888609052e-31f;  // 2^-100
+
+// The square root, correctly rounded; 0 below kLeastV. On a device: the approximation and one correction, as
+// the compiler's own square root does it for operands from 2^-101 on.
 TETRAD_HD inline float root(float x) {
 #ifdef __CUDA_ARCH__
-  return __fsqrt_rn(x);
+  float y;
+  asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  const float g = x * y, h = 0.5f * y;
+  const float corrected = __fmaf_rn(__fmaf_rn(-g, g, x), h, g);
+  return x < kLeastV ? 0.0f : corrected;
 #else
-  return std::sqrt(x);
+  return x < kLeastV ? 0.0f : std::sqrt(x);
 #endif
 }
 
@@ -63,9 +74,21 @@ TETRAD_HD inline float next_m(float m, float g, const AdamFactors& f) {
 TETRAD_HD inline float next_v(float v, float g, const AdamFactors& f) {
   return f.beta2 * v + (f.beta2_rest * g) * g;
 }
-// `root_v` is sqrt(v').
+// `root_v` is sqrt(v'). The quotient is correctly rounded; 0 where |m| is below kLeastM. The divisor is eps
+// (at least 1e-30) or more: on a device the compiler's own sequence serves without its checks.
 TETRAD_HD inline float direction(float m, float root_v, const AdamFactors& f) {
-  return quotient(m, root_v * f.v_correction + f.eps);
+  const float divisor = root_v * f.v_correction + f.eps;
+#ifdef __CUDA_ARCH__
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(divisor));
+  y = __fmaf_rn(y, __fmaf_rn(-divisor, y, 1.0f), y);
+  float q = m * y;
+  q = __fmaf_rn(__fmaf_rn(-divisor, q, m), y, q);
+  q = __fmaf_rn(__fmaf_rn(-divisor, q, m), y, q);
+#else
+  const float q = m / divisor;
+#endif
+  return nvfp4::bits_float(nvfp4::abs_bits(m)) < kLeastM ? 0.0f : q;
 }
 
 }  // namespace tetrad::optim

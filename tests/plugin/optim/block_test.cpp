@@ -115,6 +115,28 @@ TEST(PlaneBlock, OnePlaneOverflowsWithoutBias) {
   EXPECT_NEAR(static_cast<double>(up) / rounds, 0.25, 4 * std::sqrt(0.25 * 0.75 / rounds));
 }
 
+// The device's way to codes, on the host: the same codes as the codec's functions.
+TEST(PlaneBlock, FastCodesAreTheCodecs) {
+  std::mt19937 random(17);
+  const auto compare = [&](float y, std::uint32_t draw) {
+    const std::uint32_t nearest = nvfp4::e2m1_encode(y), stochastic = nvfp4::e2m1_encode_stochastic(y, draw);
+    ASSERT_EQ(grid_code_at_22(round_magnitude(std::fabs(y))), (nearest & 7U) << 22) << y;
+    ASSERT_EQ(stochastic_magnitude(std::fabs(y), draw), stochastic & 7U) << y << " draw " << draw;
+  };
+  for (int i = 0; i < 2000000; ++i) {
+    // Any bits up to 16, and numbers close to the grid and its midpoints.
+    const auto any = nvfp4::bits_float(static_cast<std::uint32_t>(random()) % 0x41800000U);
+    const float close =
+        static_cast<float>(random() % 33) * 0.25F + (static_cast<float>(random() % 65) - 32) * 0x1p-22F;
+    compare(any, random() & 0xFFFFU);
+    compare(close, i % 3 == 0 ? 0xFFFFU : (i % 3 == 1 ? 0 : random() & 0xFFFFU));
+  }
+  for (int k = 0; k < 8; ++k) {
+    EXPECT_EQ(placed(5U << 22, k), 5U << (4 * k));
+    EXPECT_EQ(placed_sign(-1.0F, k), 8U << (4 * k));
+  }
+}
+
 // m and r against their rules, worked out here from the grid: nearest for m, a neighbour and never 0 for r.
 TEST(PlaneBlock, MomentsFollowTheirRules) {
   std::mt19937 random(3);
