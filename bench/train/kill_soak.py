@@ -46,8 +46,8 @@ class Soak:
                   "train.warmup_steps": 0, "train.learning_rate": 1e-4, "train.save_dir": self.place / name,
                   "train.save_every": 1, "train.resume": "true", "run.dir": self.place / "runs", "run.threads": 1,
                   "run.deterministic": "true", "guard.limit_gb": "none", **dict(s.split("=", 1) for s in self.a.set)}
-        # A run that nobody kills keeps all its checkpoints, to be compared with.
-        values["train.keep_last"] = 1_000_000 if name == "undisturbed" else 2
+        if name == "undisturbed":  # keeps all its checkpoints, to be compared with
+            values["train.keep_last"] = 1_000_000
         command = [self.host, "train", "--config", ROOT / "configs/train-base.yaml"]
         for key, value in values.items():
             command += ["--set", f"{key}={value}"]
@@ -72,6 +72,8 @@ class Soak:
     def kill(self, process, whom):
         """SIGKILL to the engine, to the launcher, or to both; waits until nothing of the run is left."""
         engines = children(process.pid)
+        if not engines:  # it has only just begun
+            whom = "launcher"
         if whom != "launcher":
             for pid in engines:
                 end(pid)
@@ -84,6 +86,7 @@ class Soak:
                 if time.monotonic() > until:
                     raise SystemExit(f"process {pid} outlived its launcher")
                 time.sleep(0.005)
+        return whom
 
     def latest(self, name):
         """The folder that `latest` names, after every byte in it was verified; None when there is none yet."""
@@ -138,11 +141,10 @@ def run(a, place):
             soak.wait_for_step("killed", process)
             time.sleep(soak.random.uniform(0, a.longest))
         else:
-            time.sleep(soak.random.uniform(0, 2 * a.longest))
+            time.sleep(soak.random.uniform(0, a.longest))
         trained = "[train] step " in (place / "killed.log").read_text(errors="replace")
         whom = soak.random.choice(["engine", "launcher", "both"])
-        soak.kill(process, whom)
-        counts[whom] += 1
+        counts[soak.kill(process, whom)] += 1
         counts["before_training"] += not trained
         folder = soak.latest("killed")
         if folder:
