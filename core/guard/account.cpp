@@ -7,7 +7,8 @@ namespace tetrad::guard {
 namespace {
 
 // Older than this a certain moment says nothing about now.
-constexpr std::int64_t oldest_base_ns = 1'500'000'000;
+constexpr std::int64_t oldest_certainty_ns = 1'500'000'000;
+constexpr std::uint64_t most_doubt = std::uint64_t{256} << 20;
 
 std::uint64_t rise(std::uint64_t before, std::uint64_t now) noexcept {
   return now > before ? now - before : 0;
@@ -32,22 +33,33 @@ const Moment* History::at(std::int64_t mono_ns) const noexcept {
 
 void SharedPages::take_shares(std::int64_t mono_ns, std::uint64_t proportional_sum,
                               std::optional<std::uint64_t> available_bytes) noexcept {
-  if (!available_bytes || (base_ns_ && *base_ns_ >= mono_ns)) return;
-  base_ns_ = mono_ns;
-  base_bytes_ = proportional_sum;
-  base_available_ = *available_bytes;
+  if (!available_bytes || mono_ns <= shares_ns_) return;
+  shares_ns_ = mono_ns;
+  certain_ns_ = mono_ns;
+  bytes_ = proportional_sum;
+  available_ = *available_bytes;
 }
 
 std::uint64_t SharedPages::bytes(const TreeReading& reading, std::optional<std::uint64_t> bound) noexcept {
   const bool decided = !bound || reading.sum <= *bound || reading.largest > *bound;
-  if (decided || !reading.available_bytes) {
-    if (reading.available_bytes && reading.largest <= bound.value_or(reading.largest))
-      take_shares(reading.mono_ns, reading.sum, reading.available_bytes);
+  if (!reading.available_bytes) return reading.sum;
+  const std::uint64_t at_most =
+      certain_ns_ ? bytes_ + rise(*reading.available_bytes, available_) : reading.sum;
+  const std::uint64_t estimate = std::max(reading.largest, std::min(reading.sum, at_most));
+  if (decided) {
+    certain_ns_ = reading.mono_ns;
+    bytes_ = estimate;
+    available_ = *reading.available_bytes;
     return reading.sum;
   }
-  if (!base_ns_ || reading.mono_ns - *base_ns_ > oldest_base_ns) return reading.sum;
-  const std::uint64_t at_most = base_bytes_ + rise(*reading.available_bytes, base_available_);
-  return std::max(reading.largest, std::min(reading.sum, at_most));
+  // From here on against the same moment: added up from reading to reading, the ups and downs of other
+  // programs would become growth.
+  const bool too_old = !certain_ns_ || reading.mono_ns - *certain_ns_ > oldest_certainty_ns;
+  if (too_old) return reading.sum;
+  // What the machine lost may have gone to others. Where much is shared that decides, so the next reading of
+  // shares, half a second away at most, gets the word; where little is shared, sum and estimate are close.
+  const std::uint64_t doubt = std::min({most_doubt, *bound / 2, reading.sum - estimate});
+  return std::max(reading.largest, estimate - std::min(estimate, doubt));
 }
 
 DeviceReading read_devices(const GuardSample& sample, std::span<const GuardProcess> tree,

@@ -3,10 +3,11 @@
 // say so when they had to estimate. Sizes in bytes.
 //
 // Shared pages. The sum of RssAnon + RssShmem over a tree counts a page once for each process that has it, so
-// it is an upper bound U+; what the largest member has is a lower bound. While U+ is within the limit nothing
-// more need be known. Beyond it the truth is at most what it was at the last certain moment plus what the
-// machine has lost in available memory since (shared pages cost it nothing). A certain moment is one at which
-// U+ was within the limit, or a reading of proportional shares.
+// it is an upper bound; what the largest member has is a lower one. While the sum is within the limit nothing
+// more need be known. Beyond it the truth is at most what it was a moment ago plus what the machine has lost
+// in available memory since (shared pages cost it nothing), put right by each reading of proportional shares;
+// 256 MiB of that loss are taken for other programs' where much is shared. Without a reading of shares for
+// too long the sum counts.
 #pragma once
 
 #include <tetrad/base/guard_sensor.h>
@@ -51,13 +52,14 @@ class SharedPages {
   void take_shares(std::int64_t mono_ns, std::uint64_t proportional_sum,
                    std::optional<std::uint64_t> available_bytes) noexcept;
 
-  // bound: U+ at or below it is an answer by itself (the lowest limit in force).
+  // bound: a sum at or below it is an answer by itself (where the first limit in force begins to matter).
   std::uint64_t bytes(const TreeReading& reading, std::optional<std::uint64_t> bound) noexcept;
 
  private:
-  std::optional<std::int64_t> base_ns_;
-  std::uint64_t base_bytes_ = 0;
-  std::uint64_t base_available_ = 0;
+  std::optional<std::int64_t> certain_ns_;  // when the estimate was last held against something certain
+  std::int64_t shares_ns_ = 0;
+  std::uint64_t bytes_ = 0;      // the estimate, at most
+  std::uint64_t available_ = 0;  // of the machine at that time
 };
 
 // Device memory of the tree out of a sensor's sample.

@@ -34,6 +34,11 @@ bool Guard::watches() const noexcept {
   return limits_.limit_bytes || limits_.device_limit_bytes || limits_.host_floor_bytes > 0;
 }
 
+void Guard::set_limits(const Limits& limits) noexcept {
+  limits_ = limits;
+  next_ns_ = 0;  // a stricter limit may be passed already
+}
+
 // Who is in the tree is looked up less often than what they use, at most a twentieth of the time: a process
 // that is a few milliseconds old has little yet.
 void Guard::refresh_members(std::int64_t now) noexcept {
@@ -61,6 +66,8 @@ std::optional<std::uint64_t> Guard::read_tree(std::int64_t now, std::optional<st
   if (memory->gone > 0) next_full_ns_ = std::min(next_full_ns_, now + second_ns / 10);
   sum_bytes_ = memory->sum;
   std::optional<std::uint64_t> bound = limits_.limit_bytes;
+  if (bound) *bound -= prediction_window(*bound);
+  if (bound && limits_.soft_bytes) bound = std::min(*bound, *limits_.soft_bytes);
   if (bound && devices_.unified && devices_.tree_bytes)
     bound = *bound > *devices_.tree_bytes ? *bound - *devices_.tree_bytes : 0;
   return shared_.bytes({now, memory->sum, memory->largest, available}, bound);

@@ -35,7 +35,7 @@ class Guard {
 
   const Limits& limits() const noexcept { return limits_; }
   // Other limits from the next reading on.
-  void set_limits(const Limits& limits) noexcept { limits_ = limits; }
+  void set_limits(const Limits& limits) noexcept;
 
   // The members of the tree as of the last reading.
   const std::vector<GuardProcess>& members() const noexcept { return members_; }
@@ -51,6 +51,7 @@ class Guard {
 
   // Where the run is now ("model_loading", "turn 2"): named with the peak that is reached there.
   void set_phase(std::string phase) { phase_ = std::move(phase); }
+  const std::string& phase() const noexcept { return phase_; }
 
   // The extremes that last_line() names.
   const State& state() const noexcept { return state_; }

@@ -115,6 +115,18 @@ void SensorFeed::drop(const std::string& why) noexcept {
   problem_ = why;
 }
 
+// What the probe said. True: it refused just now.
+bool SensorFeed::take_probe() noexcept {
+  const std::uint32_t probed = page_->probed.load(std::memory_order_acquire);
+  if (probed == 0 || !evidence_.empty()) return false;
+  evidence_.assign(page_->evidence, ::strnlen(page_->evidence, sizeof page_->evidence));
+  if (probed != 2) return false;
+  refused_ = true;
+  answered_ = true;
+  drop(evidence_);
+  return true;
+}
+
 bool SensorFeed::update(std::int64_t now_ns) noexcept {
   bool changed = false;
   if (pid_ < 0) {
@@ -147,16 +159,7 @@ bool SensorFeed::update(std::int64_t now_ns) noexcept {
       }
     }
   }
-  if (const std::uint32_t probed = page_->probed.load(std::memory_order_acquire);
-      probed != 0 && evidence_.empty()) {
-    evidence_.assign(page_->evidence, ::strnlen(page_->evidence, sizeof page_->evidence));
-    if (probed == 2) {
-      refused_ = true;
-      answered_ = true;
-      drop(evidence_);
-      changed = true;
-    }
-  }
+  changed = take_probe() || changed;
   if (killed_ns_ != 0) {  // SIGKILL was sent; ended() comes, or it never will
     if (now_ns - killed_ns_ > second_ns && stuck_ < 0) {
       stuck_ = pid_;
@@ -184,6 +187,7 @@ bool SensorFeed::ended(pid_t pid, int status) noexcept {
   if (pid == stuck_) stuck_ = -1;
   if (pid != pid_) return true;
   pid_ = -1;
+  take_probe();
   start_at_ns_ = monotonic_ns() + static_cast<std::int64_t>(backoff_secs_ * 1e9);
   backoff_secs_ = std::min(backoff_secs_ * 2, longest_backoff_secs);
   if (killed_ns_ == 0 && !refused_) {

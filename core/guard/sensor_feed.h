@@ -57,6 +57,7 @@ class SensorFeed {
  private:
   void start();
   void drop(const std::string& why) noexcept;
+  bool take_probe() noexcept;
 
   std::string id_, program_, file_;
   std::int64_t deadline_ns_;

@@ -37,7 +37,7 @@ std::uint64_t start_ticks(std::uint32_t pid) {
   const std::size_t close = text.rfind(')');
   if (close == std::string_view::npos) return 0;
   text.remove_prefix(close + 1);
-  for (int field = 2; field < 22; ++field) {
+  for (int field = 3; field < 22; ++field) {  // each step to the space before the next field
     const std::size_t space = text.find(' ', 1);
     if (space == std::string_view::npos) return 0;
     text.remove_prefix(space);

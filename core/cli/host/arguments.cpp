@@ -238,6 +238,9 @@ class Builder {
         ->allow_extra_args(false);
     guard->add_flag("--refuse-blind", a_.refuse_blind,
                     "End with 125 instead of starting when a sensor cannot observe its memory");
+    guard->add_flag("--verify", a_.verify,
+                    "Instead of a command: test sensors, kill path and a refused allocation on this machine");
+    json(guard->add_subcommand("status", "The guards that run on this machine"), "As JSON");
     guard->add_option("--report", a_.report, "Where a kill is reported: FILE.json, and FILE.txt for people")
         ->type_name("FILE.json");
     guard->add_option("--over-secs", a_.over_secs, "Seconds over the limit before it is ended")
@@ -435,7 +438,9 @@ Parsed parse_arguments(int argc, const char* const* argv) {
   }
   if (separated && arguments.command != "guard")
     refuse(fmt::format("'host {}' runs no other program: nothing may follow '--'", arguments.command));
-  if (arguments.command == "guard" && arguments.program.empty()) {
+  if (arguments.verify && !arguments.program.empty())
+    refuse("'host guard --verify' runs no command of yours");
+  if (arguments.command == "guard" && arguments.program.empty() && !arguments.verify) {
     refuse("'host guard' needs a command after '--': host guard --limit-gb 8 -- CMD ...");
   }
   return parsed;

@@ -11,8 +11,8 @@ namespace tetrad::cli {
 
 struct Arguments {
   // "run" (no command, with --config), "chat", "generate", "eval", "train", "logits", "gradients",
-  // "tokenize", "guard", "doctor", "config validate|show|schema|diff", "plugins list|inspect|why|check",
-  // "runs list|show", "checkpoints list|verify"
+  // "tokenize", "guard", "guard status", "doctor", "config validate|show|schema|diff", "plugins
+  // list|inspect|why|check", "runs list|show", "checkpoints list|verify"
   std::string command;
   std::vector<std::string> configs;
   std::vector<std::string> sets;
@@ -40,6 +40,7 @@ struct Arguments {
   std::vector<std::string> sensors;
   std::string report;
   bool refuse_blind = false;
+  bool verify = false;
   double over_secs = 0;
   double poll_secs = 0.5;
   double host_floor_gb = 0.5;

@@ -16,6 +16,11 @@ int run_config_command(const Arguments& arguments);
 int run_plugins_command(const Arguments& arguments);
 int run_tokenize_command(const Arguments& arguments);
 int run_guard_command(const Arguments& arguments);
+int run_guard_status_command(const Arguments& arguments);
+int run_guard_verify_command(const Arguments& arguments);
+// What `host guard --verify` starts to be ended: takes memory, as a "program" or a "daemon".
+inline constexpr const char* guard_hog_command = "guard-hog";
+int run_guard_hog(const std::string& how);
 // The helper process of one sensor plugin; see sensor_command.cpp.
 int run_sensor_command(const std::string& file);
 int run_runs_command(const Arguments& arguments);

@@ -27,6 +27,8 @@ int dispatch(const Arguments& arguments, const std::vector<std::string>& command
   if (command.starts_with("checkpoints ")) return tetrad::cli::run_checkpoints_command(arguments);
   if (command.starts_with("runs ")) return tetrad::cli::run_runs_command(arguments);
   if (command == "tokenize") return tetrad::cli::run_tokenize_command(arguments);
+  if (command == "guard status") return tetrad::cli::run_guard_status_command(arguments);
+  if (command == "guard" && arguments.verify) return tetrad::cli::run_guard_verify_command(arguments);
   if (command == "guard") return tetrad::cli::run_guard_command(arguments);
   if (command == "doctor") return tetrad::cli::run_doctor_command(arguments);
   return tetrad::cli::run_model_command(arguments, command_line);
@@ -56,6 +58,8 @@ int main(int argc, char** argv) {
   try {
     if (argc == 3 && std::string_view(argv[1]) == tetrad::guard::helper_command)
       return tetrad::cli::run_sensor_command(argv[2]);
+    if (argc == 3 && std::string_view(argv[1]) == tetrad::cli::guard_hog_command)
+      return tetrad::cli::run_guard_hog(argv[2]);
     const tetrad::cli::Parsed parsed = tetrad::cli::parse_arguments(argc, argv);
     if (parsed.answer) {
       std::fputs(parsed.answer->text.c_str(), stdout);

@@ -9,6 +9,7 @@
 #include <tetrad/base/error.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -23,13 +24,18 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return list;
 }
 
-std::vector<std::string> environment_with(int control_fd) {
-  const std::string name = std::string(control_fd_variable) + "=";
-  std::vector<std::string> list;
+std::vector<std::string> environment_of(const Program& program) {
+  const std::string control = std::string(control_fd_variable) + "=";
+  std::vector<std::string> list = program.environment;
+  if (program.control_fd >= 0) list.push_back(control + std::to_string(program.control_fd));
+  const auto set_by_us = [&](const std::string& entry) {
+    const std::string name = entry.substr(0, entry.find('=') + 1);
+    return name == control || std::any_of(program.environment.begin(), program.environment.end(),
+                                          [&](const std::string& ours) { return ours.starts_with(name); });
+  };
   for (char** entry = environ; *entry != nullptr; ++entry) {
-    if (std::strncmp(*entry, name.c_str(), name.size()) != 0) list.emplace_back(*entry);
+    if (!set_by_us(*entry)) list.emplace_back(*entry);
   }
-  if (control_fd >= 0) list.push_back(name + std::to_string(control_fd));
   return list;
 }
 
@@ -61,7 +67,7 @@ std::vector<std::string> environment_with(int control_fd) {
 pid_t spawn(const Program& program, const SignalSettings& signals) {
   std::vector<std::string> arguments = program.arguments;
   arguments.insert(arguments.begin(), program.file);
-  std::vector<std::string> environment = environment_with(program.control_fd);
+  std::vector<std::string> environment = environment_of(program);
   const std::vector<char*> argv = pointers(arguments);
   const std::vector<char*> envp = pointers(environment);
   int report[2];

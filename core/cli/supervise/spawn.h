@@ -18,6 +18,7 @@ struct Program {
   int control_fd = -1;                   // handed over in TETRAD_CONTROL_FD; -1: none
   bool ignore_interrupt = false;         // SIGINT is ignored: we turn it into a message
   std::array<int, 3> stdio{-1, -1, -1};  // -1: inherited
+  std::vector<std::string> environment;  // NAME=VALUE, added to ours
   int join_fd = -1;                      // cgroup.procs of a group to start in; -1: ours
 };
 

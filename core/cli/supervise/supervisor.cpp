@@ -6,6 +6,7 @@
 #include "guard/group.h"
 #include "guard/guard.h"
 #include "guard/keeper.h"
+#include "guard/post.h"
 #include "guard/self.h"
 #include "guard/settings.h"
 
@@ -39,7 +40,7 @@ class Supervisor {
   Supervisor(Program program, const std::optional<RunMessage>& run, const Supervision& supervision)
       : supervision_(supervision), has_engine_(run.has_value()), tree_(::getpid()) {
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
-    if (supervision_.limits) start_guard(program);
+    if (supervision_.limits && !join_outer_guard()) start_guard(program);
     int theirs = -1;
     if (has_engine_) {
       const auto [ours, child_end] = make_channel_pair();
@@ -55,7 +56,7 @@ class Supervisor {
       throw;
     }
     if (theirs >= 0) ::close(theirs);
-    if (guard_) {
+    if (guard_ && guard_->watches()) {
       standing_ = guard::protect_self();
       note_running(program);
     }
@@ -83,6 +84,18 @@ class Supervisor {
   }
 
  private:
+  // A guard above us watches our processes already: it takes over what is stricter here.
+  bool join_outer_guard() {
+    const auto pid = guard::OuterGuard::find();
+    if (!pid) return false;
+    outer_ = std::make_unique<guard::OuterGuard>(*pid, *supervision_.limits);
+    const auto limit = outer_->limit_bytes();
+    running_line_ = fmt::format(
+        "[guard] under the guard with guard_pid={}, which stays the only one: limit={}", *pid,
+        limit ? fmt::format("{} ({})", guard::format_gib(*limit), guard::format_mib(*limit)) : "none");
+    return true;
+  }
+
   void start_guard(Program& program) {
     if (!guard::Guard(*supervision_.limits, tree_).watches()) {
       guard_.emplace(*supervision_.limits, tree_);
@@ -97,6 +110,11 @@ class Supervisor {
     keeper_ = std::make_unique<guard::Keeper>(*group_);
     if (keeper_->pid() > 0) tree_.exclude(keeper_->pid());
     program.join_fd = group_->procs_fd();
+    post_ = std::make_unique<guard::Post>();
+    if (const auto self = guard::read_stat(::getpid())) {
+      program.environment.push_back(
+          fmt::format("{}={}:{}", guard::guard_variable, self->pid, self->start_ticks));
+    }
   }
 
   // Waits for every sensor's first word, because the config forbids to run where one sees nothing.
@@ -123,12 +141,17 @@ class Supervisor {
     for (const std::string& argument : program.arguments) command += " " + argument;
     if (command.size() > longest) command = command.substr(0, longest) + "...";
     std::replace(command.begin(), command.end(), '\n', ' ');
+    command_ = command;
     running_line_ = fmt::format("[guard] running: {} guard_pid={} child_pid={}", command, ::getpid(), child_);
   }
 
   void open() {
     if (opened_) return;
     opened_ = true;
+    if (outer_) {
+      note(running_line_);
+      return;
+    }
     for (const std::string& line : supervision_.opening_lines) note(line);
     if (!guard_ || !guard_->watches()) return;
     note(running_line_);
@@ -137,7 +160,10 @@ class Supervisor {
   }
 
   void wait_once() {
-    std::array<pollfd, 2> fds = {{{signals_.fd(), POLLIN, 0}, {-1, 0, 0}}};
+    std::array<pollfd, 4> fds = {{{signals_.fd(), POLLIN, 0},
+                                  {-1, 0, 0},
+                                  {post_ ? post_->fd() : -1, POLLIN, 0},
+                                  {outer_ && outer_open_ ? outer_->fd() : -1, POLLIN, 0}}};
     if (channel_ && listening_) {
       fds[1].fd = channel_->fd();
       fds[1].events = static_cast<short>(POLLIN | (channel_->pending() ? POLLOUT : 0));
@@ -146,12 +172,14 @@ class Supervisor {
     if (guard_ && guard_->watches() && guard_->tick()) act();
     if ((fds[1].revents & POLLOUT) != 0) channel_->flush();
     if ((fds[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0) read_messages();
+    if (fds[2].revents != 0) serve();
+    if (fds[3].revents != 0) hear_outer_guard((fds[3].revents & POLLHUP) != 0);
     take_signals();
     if (kill_at_ns_ && guard::monotonic_ns() >= *kill_at_ns_) force("it did not end in time");
     reap();
   }
 
-  void wait_for(std::array<pollfd, 2>& fds) const {
+  void wait_for(std::array<pollfd, 4>& fds) const {
     std::optional<std::int64_t> next = kill_at_ns_;
     if (guard_ && guard_->watches()) next = std::min(next.value_or(guard_->next_ns()), guard_->next_ns());
     if (!next) {
@@ -175,12 +203,81 @@ class Supervisor {
     for (const std::string& line : guard_->take_notes()) note(line);
   }
 
+  void serve() {
+    post_->serve({[this] { return status().dump(-1, ' ', false, nlohmann::json::error_handler_t::replace); },
+                  [this](pid_t pid) {
+                    tree_.refresh();
+                    return std::any_of(tree_.begin(), tree_.end(),
+                                       [&](const auto& one) { return one.pid == pid; });
+                  },
+                  [this] { return guard_->limits().limit_bytes.value_or(0); },
+                  [this] { guard_->set_limits(post_->strictest(*supervision_.limits)); }});
+  }
+
+  void hear_outer_guard(bool closed) {
+    if (outer_->soft() && channel_ && listening_) {
+      ++soft_epoch_;
+      soft_ns_ = guard::monotonic_ns();
+      channel_->post(to_json(SoftMessage{soft_epoch_, 0, 0, outer_->limit_bytes().value_or(0)}));
+    }
+    if (closed) outer_open_ = false;  // it has ended, and so shall we: its keeper sees to that
+  }
+
+  // What `host guard status` shows.
+  nlohmann::json status() const {
+    const auto number = [](const std::optional<std::uint64_t>& value) {
+      return value ? nlohmann::json(*value) : nlohmann::json(nullptr);
+    };
+    const guard::Limits& limits = guard_->limits();
+    const guard::Sample& sample = guard_->sample();
+    const guard::State& state = guard_->state();
+    nlohmann::json sensors = {{{"id", "guard-host"}, {"evidence", "built in"}, {"problem", nullptr}}};
+    for (const auto& feed : guard_->feeds()) {
+      sensors.push_back(
+          {{"id", feed->id()},
+           {"helper_pid", feed->pid()},
+           {"evidence", feed->evidence()},
+           {"reading_s", feed->reading_secs()},
+           {"restarts", feed->restarts()},
+           {"problem", feed->problem().empty() ? nlohmann::json(nullptr) : nlohmann::json(feed->problem())}});
+    }
+    return {{"guard_pid", ::getpid()},
+            {"child_pid", child_},
+            {"command", command_},
+            {"uptime_s", static_cast<double>(guard::monotonic_ns() - started_ns_) * 1e-9},
+            {"phase", guard_->phase()},
+            {"limits",
+             {{"limit_bytes", number(limits.limit_bytes)},
+              {"device_limit_bytes", number(limits.device_limit_bytes)},
+              {"soft_bytes", number(limits.soft_bytes)},
+              {"host_floor_bytes", limits.host_floor_bytes},
+              {"over_secs", limits.over_secs},
+              {"poll_secs", limits.poll_secs}}},
+            {"tree_bytes", number(sample.tree_bytes)},
+            {"device_bytes", number(sample.device_bytes)},
+            {"unified", sample.unified},
+            {"available_bytes", number(sample.available_bytes)},
+            {"peak_tree_bytes", number(state.peak_tree_bytes)},
+            {"peak_device_bytes", number(state.peak_device_bytes)},
+            {"lowest_available_bytes", number(state.lowest_available_bytes)},
+            {"processes", tree_.size()},
+            {"next_reading_s", guard_->decision().next_secs},
+            {"sensors", sensors},
+            {"locked", standing_.locked},
+            {"prioritised", standing_.prioritised},
+            {"spared_by_oom", standing_.spared},
+            {"control_group",
+             group_->exists() ? nlohmann::json(group_->path().string()) : nlohmann::json(nullptr)},
+            {"keeper_pid", keeper_->pid()}};
+  }
+
   // The soft stage. A program of any kind gets SIGTERM once, the engine a message each time.
   void ask_to_shrink() {
     const guard::Decision& decision = guard_->decision();
     ++soft_epoch_;
     const bool engine = channel_ && listening_;
-    if (!engine && soft_epoch_ > 1) return;
+    const bool passed_on = post_ && post_->send_soft();  // to a host further down
+    if (!engine && (passed_on || soft_epoch_ > 1)) return;
     if (engine) {
       channel_->post(to_json(
           SoftMessage{soft_epoch_, decision.bytes.value_or(0), decision.limit_bytes.value_or(0),
@@ -419,6 +516,10 @@ class Supervisor {
   std::optional<guard::Guard> guard_;
   std::unique_ptr<guard::Group> group_;
   std::unique_ptr<guard::Keeper> keeper_;
+  std::unique_ptr<guard::Post> post_;
+  std::unique_ptr<guard::OuterGuard> outer_;
+  bool outer_open_ = true;
+  std::string command_;
   guard::Standing standing_;
   std::optional<guard::KillRecord> record_;
   std::string running_line_;

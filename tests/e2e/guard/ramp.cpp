@@ -1,0 +1,171 @@
+// Takes memory the way a test wants it, and says nothing. Arguments: WHAT [numbers]
+//   anon MIB RATE        fresh pages at RATE MiB a second (0: as fast as it goes), then sleeps
+//   map MIB RATE         a memfd filled beforehand is mapped piece by piece: reaches rates that fresh pages
+//   do not sharers MIB N        N children share one region, each touches all of it forked MIB N takes MIB
+//   and forks N children that sleep (copy on write) bomb N               forks until N processes live; all
+//   sleep daemons N MIB        N daemons (double fork, setsid) that sleep; the last takes MIB stop MIB like
+//   anon, but stops itself (SIGSTOP) once it has MIB zombie MIB           the main thread ends, another one
+//   takes MIB soft MIB             takes MIB and ends with exit code 7 on SIGTERM files MIB            reads
+//   a file of that size again and again through a mapping (page cache only)
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+namespace {
+
+constexpr std::size_t mib = std::size_t{1} << 20;
+
+std::int64_t now_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+void sleep_until(std::int64_t at) {
+  const timespec wait{at / 1'000'000'000, at % 1'000'000'000};
+  ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &wait, nullptr);
+}
+
+[[noreturn]] void sleep_forever() {
+  for (;;) ::pause();
+}
+
+// Calls take(offset, bytes) so that RATE MiB a second are taken in steps of 2 MiB.
+template <class F>
+void pace(std::size_t bytes, double rate, F&& take) {
+  constexpr std::size_t step = 2 * mib;
+  const std::int64_t start = now_ns();
+  for (std::size_t at = 0; at < bytes; at += step) {
+    take(at, step);
+    if (rate > 0)
+      sleep_until(start + static_cast<std::int64_t>(static_cast<double>(at + step) / mib / rate * 1e9));
+  }
+}
+
+void anon(std::size_t bytes, double rate) {
+  auto* at =
+      static_cast<char*>(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  if (at == MAP_FAILED) ::_exit(9);
+  pace(bytes, rate, [&](std::size_t from, std::size_t count) { std::memset(at + from, 1, count); });
+}
+
+void map(std::size_t bytes, double rate) {
+  const int fd = ::memfd_create("ramp", 0);
+  if (fd < 0 || ::ftruncate(fd, static_cast<off_t>(bytes)) != 0) ::_exit(9);
+  static char block[2 * mib];
+  std::memset(block, 1, sizeof block);
+  for (std::size_t at = 0; at < bytes; at += sizeof block) {
+    if (::write(fd, block, sizeof block) != sizeof block) ::_exit(9);
+  }
+  pace(bytes, rate, [&](std::size_t from, std::size_t count) {
+    if (::mmap(nullptr, count, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, static_cast<off_t>(from)) ==
+        MAP_FAILED)
+      ::_exit(9);
+  });
+}
+
+void sharers(std::size_t bytes, long count) {
+  void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  for (long i = 0; i < count; ++i) {
+    if (::fork() == 0) {
+      std::memset(at, 1, bytes);
+      sleep_forever();
+    }
+  }
+}
+
+void bomb(long most) {
+  auto* alive = static_cast<long*>(
+      ::mmap(nullptr, sizeof(long), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  *alive = 1;
+  for (;;) {
+    if (__atomic_add_fetch(alive, 1, __ATOMIC_SEQ_CST) > most) {
+      __atomic_sub_fetch(alive, 1, __ATOMIC_SEQ_CST);
+      sleep_forever();
+    }
+    if (::fork() < 0) __atomic_sub_fetch(alive, 1, __ATOMIC_SEQ_CST);
+  }
+}
+
+void daemons(long count, std::size_t bytes) {
+  for (long i = 0; i < count; ++i) {
+    if (::fork() != 0) continue;
+    ::setsid();
+    if (::fork() != 0) ::_exit(0);
+    ::setsid();
+    if (i == count - 1 && bytes > 0) anon(bytes, 0);
+    sleep_forever();
+  }
+}
+
+void files(std::size_t bytes) {
+  FILE* file = std::tmpfile();
+  static char block[mib];
+  std::memset(block, 1, sizeof block);
+  for (std::size_t at = 0; at < bytes; at += sizeof block) std::fwrite(block, 1, sizeof block, file);
+  std::fflush(file);
+  const auto* at =
+      static_cast<const volatile char*>(::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, ::fileno(file), 0));
+  long sum = 0;
+  for (int round = 0; round < 3; ++round) {
+    for (std::size_t i = 0; i < bytes; i += 4096) sum += at[i];
+  }
+  std::exit(sum > 0 ? 0 : 9);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string what = argc > 1 ? argv[1] : "";
+  const double first = argc > 2 ? std::atof(argv[2]) : 0;
+  const double second = argc > 3 ? std::atof(argv[3]) : 0;
+  const auto bytes = static_cast<std::size_t>(first) * mib;
+  if (what == "anon") {
+    anon(bytes, second);
+  } else if (what == "map") {
+    map(bytes, second);
+  } else if (what == "sharers") {
+    sharers(bytes, static_cast<long>(second));
+  } else if (what == "forked") {
+    anon(bytes, 0);
+    for (long i = 0; i < static_cast<long>(second); ++i) {
+      if (::fork() == 0) sleep_forever();
+    }
+  } else if (what == "bomb") {
+    bomb(static_cast<long>(first));
+  } else if (what == "daemons") {
+    daemons(static_cast<long>(first), static_cast<std::size_t>(second) * mib);
+  } else if (what == "stop") {
+    anon(bytes, 200);
+    ::raise(SIGSTOP);
+  } else if (what == "zombie") {
+    static std::size_t wanted = bytes;
+    pthread_t thread;
+    ::pthread_create(
+        &thread, nullptr,
+        [](void*) -> void* {
+          ::usleep(100'000);
+          anon(wanted, 400);
+          sleep_forever();
+        },
+        nullptr);
+    ::syscall(SYS_exit, 0);
+  } else if (what == "soft") {
+    ::signal(SIGTERM, [](int) { ::_exit(7); });
+    anon(bytes, 500);
+  } else if (what == "files") {
+    files(bytes);
+  } else {
+    return 2;
+  }
+  sleep_forever();
+}
