@@ -5,6 +5,7 @@
 #include "device/choose.h"
 #include "io/memory.h"
 #include "model/config.h"
+#include "train/trainer/bytes_text.h"
 #include "train/trainer/forecast.h"
 
 #include <fmt/format.h>
@@ -76,16 +77,14 @@ nlohmann::json forecast_training(const RunMessage& run) {
     if (chosen) needed = peak;
   }
   result["fits"] = room.bytes == 0 || needed <= room.bytes;
-  std::fprintf(stderr, "[forecast] needs about %s; %s: %s -> %s\n",
-               io::format_gib(static_cast<std::uint64_t>(needed)).c_str(), room.what.c_str(),
-               io::format_gib(static_cast<std::uint64_t>(room.bytes)).c_str(),
+  std::fprintf(stderr, "[forecast] needs about %s; %s: %s -> %s\n", train::bytes_text(needed).c_str(),
+               room.what.c_str(), train::bytes_text(room.bytes).c_str(),
                result["fits"].get<bool>() ? "it fits" : "it does not fit");
   if (!result["fits"].get<bool>())
     throw Error(
         fmt::format("[train] the run needs about {}, more than {} ({}): use train.checkpointing block, a "
                     "smaller train.rows or train.width, or an optimizer that needs less",
-                    io::format_gib(static_cast<std::uint64_t>(needed)), room.what,
-                    io::format_gib(static_cast<std::uint64_t>(room.bytes))));
+                    train::bytes_text(needed), room.what, train::bytes_text(room.bytes)));
   return result;
 }
 

@@ -1,8 +1,8 @@
 #include "cli/engine/training_run.h"
 
 #include "cli/engine/conversation_record.h"
-#include "io/memory.h"
 #include "model/plugin_call.h"
+#include "train/trainer/bytes_text.h"
 #include "train/trainer/export_dense.h"
 #include "train/trainer/run_state.h"
 
@@ -166,8 +166,7 @@ void TrainingRun::log(const train::StepReport& r, bool shown) {
   std::fprintf(stderr, "[train] step %lld/%lld loss %.4f lr %.3g norm %.4g%s tok/s %.0f mem %s\n",
                static_cast<long long>(r.step), static_cast<long long>(settings_.schedule.steps), r.loss, r.lr,
                r.norm, r.clip_factor < 1.0 ? " (clipped)" : "",
-               static_cast<double>(r.tokens) / std::max(r.seconds, 1e-9),
-               io::format_gib(static_cast<std::uint64_t>(memory)).c_str());
+               static_cast<double>(r.tokens) / std::max(r.seconds, 1e-9), train::bytes_text(memory).c_str());
 }
 
 void TrainingRun::resume() {
@@ -210,8 +209,8 @@ void TrainingRun::export_model() {
   const train::Exported exported =
       train::export_dense(session_.model(), session_.model_directory(), target.get<std::string>());
   std::fprintf(stderr, "[export] %s: %s in %zu files, the weights as this run's model decodes them\n",
-               target.get<std::string>().c_str(), io::format_gib(exported.bytes).c_str(),
-               exported.files.size());
+               target.get<std::string>().c_str(),
+               train::bytes_text(static_cast<std::int64_t>(exported.bytes)).c_str(), exported.files.size());
   session_.record().set("export", {{"folder", target}, {"bytes", exported.bytes}, {"files", exported.files}});
 }
 
@@ -281,12 +280,12 @@ nlohmann::json TrainingRun::memory_verdict() const {
       device.live_peak_bytes > 0 ? device.live_peak_bytes : static_cast<std::int64_t>(memory_.peak());
   const auto limit = forecast_.at("limit_bytes").get<std::int64_t>();
   const bool fits = limit == 0 || measured <= limit;
-  const auto gib = [](std::int64_t bytes) { return io::format_gib(static_cast<std::uint64_t>(bytes)); };
   std::fprintf(
       stderr,
       "[memory] peak: forecast %s, measured %s; %s: %s. Will a full run with these settings fit? %s\n",
-      gib(chosen.at("peak_bytes").get<std::int64_t>()).c_str(), gib(measured).c_str(),
-      forecast_.at("limit").get<std::string>().c_str(), gib(limit).c_str(), fits ? "yes" : "no");
+      train::bytes_text(chosen.at("peak_bytes").get<std::int64_t>()).c_str(),
+      train::bytes_text(measured).c_str(), forecast_.at("limit").get<std::string>().c_str(),
+      train::bytes_text(limit).c_str(), fits ? "yes" : "no");
   return {{"forecast", forecast_}, {"measured_peak_bytes", measured}, {"fits", fits}};
 }
 

@@ -1,6 +1,7 @@
 #include "train/graph/train_graph.h"
 
 #include "ops/embedding_backward.h"
+#include "ops/finite.h"
 #include "ops/norm.h"
 #include "ops/norm_backward.h"
 
@@ -67,6 +68,31 @@ void TrainGraph::backward(const StepInput& input, double scale, GradientReceiver
     forget();
     throw;
   }
+}
+
+std::string TrainGraph::first_non_finite(const StepInput& input) {
+  const at::NoGradGuard no_grad;
+  const at::AutoDispatchBelowADInplaceOrView below_autograd;
+  forget();
+  model_.rope().reserve(input.longest_position, model_.setup().dtype);
+  at::Tensor x = linear_.gather(model_.embedding(), input.ids);
+  if (!ops::all_finite(x)) return "before layer 0, tensor 'embed_tokens'";
+  const BlockGraph keeping(model_, Checkpointing::none);
+  for (std::int64_t layer = 0; layer < model_.config().num_hidden_layers; ++layer) {
+    BlockSaved s;
+    x = keeping.forward(layer, x, input, &s);
+    const std::pair<const char*, const at::Tensor*> seen[] = {{"q_proj", &s.q},
+                                                              {"k_proj", &s.k},
+                                                              {"v_proj", &s.v},
+                                                              {"attention", &s.attended.out},
+                                                              {"after attention", &s.middle},
+                                                              {"gate_proj", &s.gate},
+                                                              {"up_proj", &s.up},
+                                                              {"residual", &x}};
+    for (const auto& [name, value] : seen)
+      if (!ops::all_finite(*value)) return "layer " + std::to_string(layer) + ", tensor '" + name + "'";
+  }
+  return "the final norm or the head";
 }
 
 void TrainGraph::forget() {

@@ -12,6 +12,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace tetrad::train {
@@ -33,6 +34,9 @@ class TrainGraph {
   // Gradients of scale * sum of the last forward's result. Every parameter's contributions arrive; whatever
   // happens, what forward() kept is gone afterwards.
   void backward(const StepInput& input, double scale, GradientReceiver& gradients);
+  // Where a forward of `input` first has a value that is not finite, for people: "layer 3, tensor
+  // 'gate_proj'". Runs the forward again with eyes open.
+  std::string first_non_finite(const StepInput& input);
   // Drops what forward() kept.
   void forget();
 

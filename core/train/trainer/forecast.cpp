@@ -1,10 +1,11 @@
 #include "train/trainer/forecast.h"
 
-#include "io/memory.h"
 #include "model/names.h"
 #include "model/plugin_call.h"
 
 #include <c10/core/ScalarType.h>
+#include "train/trainer/bytes_text.h"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -12,10 +13,6 @@
 
 namespace tetrad::train {
 namespace {
-
-std::string gib(std::int64_t bytes) {
-  return io::format_gib(static_cast<std::uint64_t>(bytes));
-}
 
 Format stored_as(at::ScalarType dtype) {
   return dtype == at::kFloat ? Format::fp32 : dtype == at::kHalf ? Format::fp16 : Format::bf16;
@@ -100,8 +97,8 @@ std::string Forecast::text(const std::string& optimizer) const {
       "{:<22} {:>10} loaded (w {}, m + v + master {}), gradients {} + {} waiting, activations {}, head {}, "
       "block {}: "
       "peak {}",
-      optimizer, gib(loaded()), gib(weights), gib(state), gib(gradients), gib(waiting), gib(activations),
-      gib(head), gib(block), gib(peak()));
+      optimizer, bytes_text(loaded()), bytes_text(weights), bytes_text(state), bytes_text(gradients),
+      bytes_text(waiting), bytes_text(activations), bytes_text(head), bytes_text(block), bytes_text(peak()));
 }
 
 nlohmann::json Forecast::json() const {

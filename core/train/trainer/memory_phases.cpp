@@ -2,19 +2,14 @@
 
 #include "io/memory.h"
 
+#include "train/trainer/bytes_text.h"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 
 namespace tetrad::train {
-namespace {
-
-std::string gib(std::int64_t bytes) {
-  return io::format_gib(static_cast<std::uint64_t>(bytes));
-}
-
-}  // namespace
 
 void MemoryPhases::record(std::int64_t step, const std::string& phase, const DeviceMemory& device,
                           const CategoryBytes& categories) {
@@ -63,9 +58,9 @@ std::string MemoryPhases::text() const {
                   "device live", "weights", "gradients", "m + v", "master", "activations");
   for (const Entry& e : entries_)
     text += fmt::format("{:>4}  {:<20} {:>10} {:>11} {:>10} {:>10} {:>10} {:>10} {:>11}\n", e.step, e.phase,
-                        gib(e.host), gib(e.device.live_bytes), gib(e.categories.weights),
-                        gib(e.categories.gradients), gib(e.categories.m + e.categories.v),
-                        gib(e.categories.master), gib(e.categories.activations));
+                        bytes_text(e.host), bytes_text(e.device.live_bytes), bytes_text(e.categories.weights),
+                        bytes_text(e.categories.gradients), bytes_text(e.categories.m + e.categories.v),
+                        bytes_text(e.categories.master), bytes_text(e.categories.activations));
   return text;
 }
 

@@ -1,5 +1,6 @@
 // The optimizer plugin with the parameters it trains: prepares each as it is loaded, in the format that the
-// optimizer keeps (one-dimensional tensors are handed over in fp32), and knows its state by parameter. Frozen parameters (by name) are left as they are loaded.
+// optimizer keeps (one-dimensional tensors are handed over in fp32), and knows its state by parameter. Frozen
+// parameters (by name) are left as they are loaded.
 #pragma once
 
 #include "train/trainer/settings.h"

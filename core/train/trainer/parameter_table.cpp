@@ -1,10 +1,11 @@
 #include "train/trainer/parameter_table.h"
 
-#include "io/memory.h"
+#include "train/trainer/bytes_text.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -29,7 +30,7 @@ nlohmann::json storage_json(const Storage& storage) {
 
 std::string cell(const std::string& format, std::int64_t bytes) {
   if (format == "none") return "none";
-  return fmt::format("{} {}", format, io::format_gib(static_cast<std::uint64_t>(bytes)));
+  return fmt::format("{} {}", format, bytes_text(bytes));
 }
 
 }  // namespace
@@ -125,12 +126,17 @@ std::string ParameterTable::text() const {
       "{} parameters, {} trained; {} in all, {:.3f} bytes a parameter (w {:.3f}, grad {:.3f}, m {:.3f}, v "
       "{:.3f}, "
       "master {:.3f})",
-      totals_.elements, totals_.trained, io::format_gib(static_cast<std::uint64_t>(totals_.all())), per,
+      totals_.elements, totals_.trained, bytes_text(totals_.all()), per,
       static_cast<double>(totals_.w) / static_cast<double>(totals_.elements),
       static_cast<double>(totals_.grad) / static_cast<double>(totals_.elements),
       static_cast<double>(totals_.m) / static_cast<double>(totals_.elements),
       static_cast<double>(totals_.v) / static_cast<double>(totals_.elements),
       static_cast<double>(totals_.master) / static_cast<double>(totals_.elements));
+  const bool two_planes = std::any_of(rows_.begin(), rows_.end(), [](const Row& row) {
+    return !row.frozen && row.storage.w.format.find("hi+lo") != std::string::npos;
+  });
+  if (two_planes)
+    text += "; w has two planes because one alone rounds most updates of fine-tuning away (docs/training.md)";
   return text;
 }
 

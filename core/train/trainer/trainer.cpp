@@ -138,12 +138,12 @@ StepReport Trainer::step(const std::vector<Batch>& batches, bool measure, const 
     phase("forward_done");
     report.loss += nll * scale;
     if (!std::isfinite(nll)) {
-      graph_.forget();
       throw Error(
           ExitCode::numerics,
-          fmt::format("[train] step {}: the loss is {}; nothing was updated by this batch. Resume from "
-                      "the last checkpoint with a smaller train.learning_rate",
-                      report.step, nll));
+          fmt::format(
+              "[train] step {}: the loss is {}; the first value that is not finite is in {}. Nothing was "
+              "updated; go on from the last checkpoint with a smaller train.learning_rate",
+              report.step, nll, graph_.first_non_finite(input)));
     }
     graph_.backward(input, scale, sink_);
     phase("backward_done");

@@ -5,6 +5,7 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 #include <tetrad/base/error.h>
+#include <tetrad/nvfp4/plane_codec.h>
 
 #include <cmath>
 #include <limits>
@@ -262,6 +263,38 @@ TEST(TrainGraph, TheLossIsThatOfTheInferenceGraph) {
       EXPECT_NEAR(got[i].item<float>(), -log_p[i][batch.targets[static_cast<std::size_t>(i)]].item<float>(),
                   1e-5F);
   });
+}
+
+TEST(TrainGraph, NormsMayBeStoredInPlanes) {
+  test::TinyRig planes, dense;
+  const char* const name = "model.layers.1.post_attention_layernorm.weight";
+  Parameter& p = planes.parameter(name);
+  const std::int64_t n = p.shape[0];
+  const auto bytes = at::TensorOptions().dtype(at::kByte);
+  p.planes.codes = at::empty({1, nvfp4::packed_cols(n) / 2}, bytes);
+  p.planes.scales = at::empty({1, nvfp4::packed_cols(n) / 16}, bytes);
+  p.planes.lo_codes = at::empty({1, nvfp4::packed_cols(n) / 2}, bytes);
+  const nvfp4::GlobalScale global = nvfp4::power_of_two_scale(p.dense.abs().max().item<float>());
+  p.planes.decode_scale = global.decode;
+  const nvfp4::PlanesOut out{p.planes.codes.mutable_data_ptr<std::uint8_t>(),
+                             p.planes.scales.mutable_data_ptr<std::uint8_t>(),
+                             p.planes.lo_codes.mutable_data_ptr<std::uint8_t>(), nullptr};
+  (void)nvfp4::quantize_planes(p.dense.const_data_ptr<float>(), 1, n, n, global, {}, out);
+  at::Tensor& decoded = dense.parameter(name).dense;
+  const at::Tensor before = decoded.clone();
+  nvfp4::dequantize_planes(nvfp4::PlanesView{out.codes, out.scales, out.lo, nullptr}, global.decode,
+                           nvfp4::PlaneValue::exact, 1, n, decoded.mutable_data_ptr<float>());
+  EXPECT_FALSE(at::equal(before, decoded));
+  p.dense = at::Tensor();
+  p.format = Format::nvfp4_hi_lo;
+  ++p.version;
+  const Pass1 a = run(planes, {}), b = run(dense, {});
+  EXPECT_TRUE(at::equal(a.losses, b.losses));
+  for (const auto& [other, gradient] : b.gradients) EXPECT_TRUE(at::equal(gradient, a.gradients.at(other)));
+  // A second write to the same planes is seen through the version.
+  p.planes.scales.fill_(0);
+  ++p.version;
+  EXPECT_EQ(planes.transformer->norm_weight(p).abs().max().item<float>(), 0.0F);
 }
 
 TEST(TrainGraph, AFailingBackendNamesTheParameterAndLeavesNothingBehind) {

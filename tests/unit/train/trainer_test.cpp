@@ -125,15 +125,19 @@ TEST(Trainer, ATornStepEndsTheRunAndNamesTheParameter) {
   EXPECT_NE(text.find("not saved"), std::string::npos) << text;
 }
 
-TEST(Trainer, ALossThatIsNotFiniteStopsBeforeTheBackward) {
-  TrainerRig rig(plain_settings());
-  rig.tiny.parameter("model.norm.weight").dense[0].fill_(std::numeric_limits<float>::quiet_NaN());
-  ++rig.tiny.parameter("model.norm.weight").version;
-  const auto before = rig.weights();
-  EXPECT_NE(test::error_text([&] { rig.trainer->step({id_batch(3)}, false); }).find("the loss is nan"),
-            std::string::npos);
-  EXPECT_TRUE(rig.optimizer.order.empty());
-  EXPECT_EQ(rig.trainer->activation_bytes(), 0);
+TEST(Trainer, ALossThatIsNotFiniteStopsBeforeTheBackwardAndNamesTheTensor) {
+  for (const auto& [name, where] : {std::pair{"model.norm.weight", "the final norm or the head"},
+                                    {"model.layers.1.mlp.up_proj.weight", "layer 1, tensor 'up_proj'"},
+                                    {"model.layers.0.self_attn.v_proj.weight", "layer 0, tensor 'v_proj'"}}) {
+    TrainerRig rig(plain_settings());
+    rig.tiny.parameter(name).dense.view({-1})[0].fill_(std::numeric_limits<float>::quiet_NaN());
+    ++rig.tiny.parameter(name).version;
+    const std::string text = test::error_text([&] { rig.trainer->step({id_batch(3)}, false); });
+    EXPECT_NE(text.find("the loss is nan"), std::string::npos) << text;
+    EXPECT_NE(text.find(where), std::string::npos) << text;
+    EXPECT_TRUE(rig.optimizer.order.empty());
+    EXPECT_EQ(rig.trainer->activation_bytes(), 0);
+  }
 }
 
 TEST(Trainer, FrozenParametersStayAndTheTableSaysSo) {

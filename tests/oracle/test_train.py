@@ -1,0 +1,107 @@
+"""`host train` against a training loop in PyTorch: losses and weights of AdamW in float32, step by step; resuming to the bit;
+and what is exported is what transformers loads and computes."""
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, random_ids, relative_error
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM
+
+# Settings of each optimizer, and the format of its matrices for a model in float32.
+OPTIMIZERS = {"adamw": ({"optimizer__plugin": "optim-adamw"}, "fp32"),
+              "nvfp4": ({"optimizer__plugin": "optim-adamw-nvfp4", "optimizer__options__planes": 1}, "nvfp4")}
+TEXT = "The quick brown fox jumps over the lazy dog, and then it sleeps in the sun until the evening comes."
+
+
+class Training:
+    """One `host train` run on a text that fits into one window, so that each step sees the same batch."""
+
+    def __init__(self, host, model, **sets):
+        self.folder = Path(tempfile.mkdtemp(dir=host.scratch))
+        text = self.folder / "data.txt"
+        text.write_text(TEXT)
+        self.ids = Tokenizer.from_file(str(Path(model) / "tokenizer.json")).encode(TEXT).ids
+        values = {"linear.plugin": "backend-bf16", "optimizer.plugin": "optim-adamw", "train.data": json.dumps([str(text)]),
+                  "train.rows": 1, "train.width": 160, "train.schedule": "constant", "train.warmup_steps": 0, "train.clip": "none",
+                  "train.learning_rate": 1e-3, "train.steps": 5, "train.export_dir": self.folder / "export",
+                  "run.dir": self.folder / "runs", "run.threads": 1}
+        values |= {key.replace("__", "."): value for key, value in sets.items()}
+        self.done = host.run("train", "--config", ROOT / "configs" / "train-base.yaml", model=model, dtype="float32", sets=values)
+        record, = (self.folder / "runs").glob("*/record.json")
+        self.record = json.loads(record.read_text())
+
+    def weights(self):
+        return load_file(str(self.folder / "export" / "model.safetensors"))
+
+
+def torch_training(directory, ids, steps=5, lr=1e-3, clip=None, decay=0.0, accumulate=1):
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.dim() == 1]
+    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}],
+                                  lr=lr, betas=(0.9, 0.95), eps=1e-8)
+    tokens, losses = torch.tensor([ids]), []
+    for _ in range(steps):
+        loss = model(tokens, labels=tokens).loss
+        loss.backward()
+        if clip:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return losses, model
+
+
+@pytest.mark.parametrize("preset", ["qwen3-small", "qwen3-tied", "llama-gqa"])
+@pytest.mark.parametrize("sets, options", [({}, {}), ({"train__clip": "global_norm", "train__max_norm": 0.5}, {"clip": 0.5}),
+                                           ({"train__weight_decay": 0.1}, {"decay": 0.1}),
+                                           ({"train__checkpointing": "block", "train__micro_batches": 2}, {})])
+def test_adamw_in_float32(host, random_model, preset, sets, options):
+    model = random_model(preset)
+    run = Training(host, model, **sets)
+    losses, expected = torch_training(model, run.ids, **options)
+    assert losses[-1] < losses[0] - 0.1, "nothing is learned"
+    assert torch.allclose(torch.tensor(run.record["losses"]), torch.tensor(losses), rtol=2e-4)
+    names = dict(expected.named_parameters())
+    start = dict(AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).named_parameters())
+    for name, ours in run.weights().items():
+        moved = (names[name] - start[name]).norm()
+        assert moved > 0 and (ours - names[name]).norm() / moved < 2e-2, name
+
+
+@pytest.mark.parametrize("gradients", ["two_phase", "immediate"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_resumed_run_has_the_same_bits(host, random_model, optimizer, gradients):
+    model = random_model("qwen3-tied")
+    common = OPTIMIZERS[optimizer][0] | {"train__gradients": gradients, "linear__plugin": "backend-nvfp4"}
+    whole = Training(host, model, train__steps=6, **common)
+    folder = Path(tempfile.mkdtemp(dir=host.scratch)) / "checkpoints"
+    Training(host, model, train__steps=3, train__save_dir=folder, **common)
+    rest = Training(host, model, train__steps=6, train__save_dir=folder, train__resume="true", **common)
+    assert rest.record["losses"] == whole.record["losses"][3:]
+    for name, tensor in whole.weights().items():
+        assert torch.equal(tensor, rest.weights()[name]), name
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_tensor_trains_and_the_export_is_the_model(host, reference, random_model, optimizer):
+    model = random_model("qwen3-gqa4")
+    settings, matrices = OPTIMIZERS[optimizer]
+    run = Training(host, model, linear__plugin="backend-nvfp4", **settings)
+    assert run.record["losses"][-1] < run.record["losses"][0]
+    table = run.record["parameter_table"]
+    proof = run.record["proof"]
+    names = {row["name"] for row in table["parameters"]}
+    assert names == {row["name"] for row in proof["first"]} == {row["name"] for row in proof["last"]}
+    assert proof["unchanged"] == []
+    for row in proof["first"]:
+        assert row["gradient_norm"] > 0 and row["state_moved"] > 0 and row["relative_change"] > 0, row
+    assert {row["w"]["format"] for row in table["parameters"] if len(row["shape"]) == 2} == {matrices}
+    # transformers and Tetrad's dense backend read the same model out of the exported folder.
+    export = run.folder / "export"
+    ids = random_ids(model, 60, seed=9)
+    assert relative_error(host.logits(export, ids), reference.logits(export, ids)) < 1e-4
