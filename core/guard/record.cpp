@@ -63,7 +63,8 @@ json to_json(const Sample& sample, Verdict verdict, std::int64_t origin_ns) {
 
 json to_json(const KillRecord& record, const std::vector<SampleEntry>& samples) {
   const std::int64_t origin = record.started_ns;
-  json out = {{"rule", rule_name(record.decision.rule)},
+  json out = {{"origin_monotonic_ns", origin},
+              {"rule", rule_name(record.decision.rule)},
               {"bytes", or_null(record.decision.bytes)},
               {"limit_bytes", or_null(record.decision.limit_bytes)},
               {"rate_bytes_per_s", record.decision.rate},

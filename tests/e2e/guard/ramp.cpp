@@ -1,4 +1,6 @@
-// Takes memory the way a test wants it, and says nothing. Arguments: WHAT [numbers]
+// Takes memory the way a test wants it, and says nothing. With RAMP_PROGRESS=FILE it keeps there how many
+// steps of 2 MiB it has taken (int64) and when each was taken (CLOCK_MONOTONIC ns, int64 each), which
+// survives its end. Arguments: WHAT [numbers]
 //   anon MIB RATE        fresh pages at RATE MiB a second (0: as fast as it goes), then sleeps
 //   map MIB RATE         a memfd filled beforehand is mapped piece by piece: reaches rates that fresh pages
 //   do not sharers MIB N        N children share one region, each touches all of it forked MIB N takes MIB
@@ -7,6 +9,7 @@
 //   anon, but stops itself (SIGSTOP) once it has MIB zombie MIB           the main thread ends, another one
 //   takes MIB soft MIB             takes MIB and ends with exit code 7 on SIGTERM files MIB            reads
 //   a file of that size again and again through a mapping (page cache only)
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -39,13 +42,28 @@ void sleep_until(std::int64_t at) {
   for (;;) ::pause();
 }
 
+// The file of RAMP_PROGRESS as [count, time of step 0, time of step 1, ...]; null without one.
+std::int64_t* progress() {
+  constexpr std::size_t size = 8192 * sizeof(std::int64_t);
+  const char* name = std::getenv("RAMP_PROGRESS");
+  const int fd = name == nullptr ? -1 : ::open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+  if (fd < 0 || ::ftruncate(fd, size) != 0) return nullptr;
+  void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  return at == MAP_FAILED ? nullptr : static_cast<std::int64_t*>(at);
+}
+
 // Calls take(offset, bytes) so that RATE MiB a second are taken in steps of 2 MiB.
 template <class F>
 void pace(std::size_t bytes, double rate, F&& take) {
   constexpr std::size_t step = 2 * mib;
+  std::int64_t* const note = progress();
   const std::int64_t start = now_ns();
   for (std::size_t at = 0; at < bytes; at += step) {
     take(at, step);
+    if (note != nullptr) {
+      note[1 + note[0]] = now_ns();
+      ++note[0];
+    }
     if (rate > 0)
       sleep_until(start + static_cast<std::int64_t>(static_cast<double>(at + step) / mib / rate * 1e9));
   }
