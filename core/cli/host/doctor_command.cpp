@@ -1,5 +1,6 @@
 #include "cli/doctor/engine_facts.h"
 #include "cli/doctor/gpu.h"
+#include "cli/doctor/guard_facts.h"
 #include "cli/doctor/machine.h"
 #include "cli/host/commands.h"
 #include "cli/launch/engine_path.h"
@@ -11,6 +12,7 @@
 #include <fmt/format.h>
 #include <tetrad/base/error.h>
 
+#include <algorithm>
 #include <cstdio>
 
 namespace tetrad::cli {
@@ -65,6 +67,8 @@ json collect_facts(const Arguments& arguments) {
   if (question) answer = question->collect(deadline);
   facts["engine"] = engine_part(engine_file, answer);
   facts["gpu"] = gpu_facts(gpu.collect(deadline));
+  facts["guard"] =
+      guard_facts(choose_sensors(registry, {}), std::max(deadline, guard::monotonic_ns() + 300'000'000));
   return facts;
 }
 
@@ -111,6 +115,24 @@ void print_engine(const json& engine) {
   }
 }
 
+void print_guard(const json& guard) {
+  fmt::print("guard    limit_gb: auto is {}\n", size(guard.at("auto_limit_bytes")));
+  for (const json& sensor : guard.at("sensors")) {
+    const bool good = sensor.at("problem").is_null();
+    fmt::print("         sensor {}: {}\n", word(sensor.at("id")),
+               word(sensor.at(good ? "evidence" : "problem")));
+  }
+  fmt::print("         control group: {}\n", guard.at("control_group").is_null()
+                                                 ? "none, " + word(guard.at("control_group_problem")) +
+                                                       "; processes are followed through /proc"
+                                                 : "may be made below " + word(guard.at("control_group")));
+  fmt::print("         locked in memory: {}, raised priority: {}, spared by the kernel's killer: {}\n",
+             guard.at("locked").get<bool>() ? "yes" : "no",
+             guard.at("prioritised").get<bool>() ? "yes" : "no",
+             guard.at("spared_by_oom").get<bool>() ? "yes" : "no");
+  for (const json& refused : guard.at("refused")) fmt::print("         not permitted: {}\n", word(refused));
+}
+
 void print_plugins(const json& plugins) {
   if (plugins.empty())
     fmt::print("plugins  none found; 'host plugins list' shows where they were looked for\n");
@@ -130,6 +152,7 @@ int run_doctor_command(const Arguments& arguments) {
   }
   print_machine(facts.at("machine"));
   print_gpus(facts.at("gpu"));
+  print_guard(facts.at("guard"));
   print_plugins(facts.at("plugins"));
   print_engine(facts.at("engine"));
   return 0;
