@@ -93,7 +93,7 @@ void reference::dequantize_planes(const PlanesView& planes, float decode_scale, 
   });
 }
 
-// The vector kernels do what a model's products need: two planes, folded, or one.
+// The vector kernels do what a model's products need: one plane, or two.
 template <class T>
 void dequantize_planes(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
                        std::int64_t cols, T* out) {
@@ -102,8 +102,9 @@ void dequantize_planes(const PlanesView& planes, float decode_scale, PlaneValue 
     if (planes.count() == 1) {  // exact in bf16: folding changes nothing
       return simd::dequantize(planes.codes, planes.scales, decode_scale, rows, cols, out);
     }
-    if (planes.count() == 2 && value == PlaneValue::folded) {
-      return simd::dequantize_pair(planes.codes, planes.lo, planes.scales, decode_scale, rows, cols, out);
+    if (planes.count() == 2) {
+      return simd::dequantize_pair(planes.codes, planes.lo, planes.scales, decode_scale, value, rows, cols,
+                                   out);
     }
   }
   reference::dequantize_planes(planes, decode_scale, value, rows, cols, out);

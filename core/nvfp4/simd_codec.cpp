@@ -44,9 +44,9 @@ void dequantize_rows(const std::uint8_t* codes, const std::uint8_t* scales, floa
 
 template <class T>
 void dequantize_pair_rows(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
-                          float decode_scale, std::int64_t rows, std::int64_t cols, T* out) {
-  reference::dequantize_planes({codes, scales, lo, nullptr}, decode_scale, PlaneValue::folded, rows, cols,
-                               out);
+                          float decode_scale, PlaneValue value, std::int64_t rows, std::int64_t cols,
+                          T* out) {
+  reference::dequantize_planes({codes, scales, lo, nullptr}, decode_scale, value, rows, cols, out);
 }
 
 #else
@@ -314,8 +314,9 @@ HWY_INLINE void decode_block(const std::uint8_t* codes, float scale, float decod
     store(hn::Mul(hn::Mul(elements.at(i), block_scale), global), out + i);
 }
 
-// The same for two tied planes: their sum times the block scale is rounded to bf16 before the decode scale.
-template <class T>
+// The same for two tied planes: their sum times the block scale, folded: rounded to bf16, before the decode
+// scale.
+template <bool Folded, class T>
 HWY_INLINE void decode_pair(const std::uint8_t* codes, const std::uint8_t* lo, float scale,
                             float decode_scale, T* out) {
   const F df;
@@ -324,8 +325,9 @@ HWY_INLINE void decode_pair(const std::uint8_t* codes, const std::uint8_t* lo, f
   const auto global = hn::Set(df, decode_scale);
   for (std::size_t i = 0; i < kBlock; i += hn::Lanes(df)) {
     const auto sum = hn::Add(elements.at(i), hn::Mul(residuals.at(i), hn::Set(df, 0.25f)));
-    const auto folded = hn::BitCast(df, hn::ShiftLeft<16>(bf16_bits(hn::Mul(sum, block_scale))));
-    store(hn::Mul(folded, global), out + i);
+    auto value = hn::Mul(sum, block_scale);
+    if constexpr (Folded) value = hn::BitCast(df, hn::ShiftLeft<16>(bf16_bits(value)));
+    store(hn::Mul(value, global), out + i);
   }
 }
 
@@ -356,10 +358,17 @@ void dequantize_rows(const std::uint8_t* codes, const std::uint8_t* scales, floa
 
 template <class T>
 void dequantize_pair_rows(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
-                          float decode_scale, std::int64_t rows, std::int64_t cols, T* out) {
-  for_each_block(scales, rows, cols, out, [&](std::int64_t at, float scale, T* target) HWY_ATTR {
-    decode_pair(codes + at, lo + at, scale, decode_scale, target);
-  });
+                          float decode_scale, PlaneValue value, std::int64_t rows, std::int64_t cols,
+                          T* out) {
+  if (value == PlaneValue::folded) {
+    for_each_block(scales, rows, cols, out, [&](std::int64_t at, float scale, T* target) HWY_ATTR {
+      decode_pair<true>(codes + at, lo + at, scale, decode_scale, target);
+    });
+  } else {
+    for_each_block(scales, rows, cols, out, [&](std::int64_t at, float scale, T* target) HWY_ATTR {
+      decode_pair<false>(codes + at, lo + at, scale, decode_scale, target);
+    });
+  }
 }
 
 #endif  // HWY_SCALAR
@@ -393,13 +402,15 @@ void dequantize_bf16(const std::uint8_t* codes, const std::uint8_t* scales, floa
 }
 
 void dequantize_pair_float(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
-                           float decode_scale, std::int64_t rows, std::int64_t cols, float* out) {
-  dequantize_pair_rows(codes, lo, scales, decode_scale, rows, cols, out);
+                           float decode_scale, PlaneValue value, std::int64_t rows, std::int64_t cols,
+                           float* out) {
+  dequantize_pair_rows(codes, lo, scales, decode_scale, value, rows, cols, out);
 }
 
 void dequantize_pair_bf16(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
-                          float decode_scale, std::int64_t rows, std::int64_t cols, Bf16* out) {
-  dequantize_pair_rows(codes, lo, scales, decode_scale, rows, cols, out);
+                          float decode_scale, PlaneValue value, std::int64_t rows, std::int64_t cols,
+                          Bf16* out) {
+  dequantize_pair_rows(codes, lo, scales, decode_scale, value, rows, cols, out);
 }
 
 const char* target_name() {
@@ -451,13 +462,13 @@ void dequantize(const std::uint8_t* codes, const std::uint8_t* scales, float dec
 }
 
 void dequantize_pair(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
-                     float decode_scale, std::int64_t rows, std::int64_t cols, float* out) {
-  HWY_DYNAMIC_DISPATCH(dequantize_pair_float)(codes, lo, scales, decode_scale, rows, cols, out);
+                     float decode_scale, PlaneValue value, std::int64_t rows, std::int64_t cols, float* out) {
+  HWY_DYNAMIC_DISPATCH(dequantize_pair_float)(codes, lo, scales, decode_scale, value, rows, cols, out);
 }
 
 void dequantize_pair(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
-                     float decode_scale, std::int64_t rows, std::int64_t cols, Bf16* out) {
-  HWY_DYNAMIC_DISPATCH(dequantize_pair_bf16)(codes, lo, scales, decode_scale, rows, cols, out);
+                     float decode_scale, PlaneValue value, std::int64_t rows, std::int64_t cols, Bf16* out) {
+  HWY_DYNAMIC_DISPATCH(dequantize_pair_bf16)(codes, lo, scales, decode_scale, value, rows, cols, out);
 }
 
 const char* target_name() {

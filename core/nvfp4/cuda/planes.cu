@@ -1,0 +1,162 @@
+// Compiled without contraction (-fmad=false) like every file whose results are compared bit by bit.
+#include <tetrad/nvfp4/cuda/planes.h>
+#include <tetrad/nvfp4/planes.h>
+
+#include "nvfp4/checks.h"
+#include "nvfp4/cuda/kernel_support.cuh"
+
+namespace tetrad::nvfp4::cuda {
+namespace {
+
+template <class Byte>
+__host__ __device__ Byte* plane(const PlanesAt<Byte>& planes, int p) {
+  return p == 0 ? planes.codes : (p == 1 ? planes.lo : planes.lo2);
+}
+
+// One thread per block. `first_block`: the tensor's number of the first one, for the draws.
+template <int P, bool Stochastic, bool kFlat, class T>
+__global__ void quantize_planes_kernel(const T* x, std::int64_t blocks, std::int64_t cols,
+                                       std::int64_t stride, GlobalSource source, DrawStream draws,
+                                       std::int64_t first_block, PlanesOut out, NonFiniteReport report) {
+  const GlobalScale global = source.get();
+  for (std::int64_t i = first_thread(); i < blocks; i += thread_count()) {
+    float values[16];
+    load_block_at<kFlat>(x, i, cols, stride, values);
+    const std::uint32_t greatest = block_amax(values);
+    const std::uint8_t scale = block_scale_of(greatest, global);
+    std::uint32_t words[16];
+    if constexpr (Stochastic) {
+      draw_block(draws, first_block + i, words);
+#pragma unroll
+      for (int k = 0; k < 16; ++k) words[k] = draw0(words[k]);
+    }
+    BlockCodes codes[P];
+    encode_block<P, Stochastic>(values, scale, global.decode, words, codes);
+    out.scales[i] = scale;
+#pragma unroll
+    for (int p = 0; p < P; ++p) store_codes(codes[p], plane(out, p) + i * 8);
+    if (!is_finite_bits(greatest)) say_non_finite(report);
+  }
+}
+
+template <int P, bool Folded, bool kFlat, class T>
+__global__ void dequantize_planes_kernel(PlanesView planes, float decode_scale, std::int64_t blocks,
+                                         std::int64_t cols, T* out) {
+  for (std::int64_t i = first_thread(); i < blocks; i += thread_count()) {
+    BlockCodes codes[P];
+#pragma unroll
+    for (int p = 0; p < P; ++p) codes[p] = load_codes(plane(planes, p) + i * 8);
+    float values[16];
+    decode_block(codes, planes.scales[i], 1.0f, values);
+#pragma unroll
+    for (int k = 0; k < 16; ++k) values[k] = (Folded ? folded(values[k]) : values[k]) * decode_scale;
+    store_block_at<kFlat>(values, i, cols, out);
+  }
+}
+
+template <int P, bool Stochastic, class T>
+void launch_quantize(const T* x, std::int64_t rows, std::int64_t cols, std::int64_t stride,
+                     const GlobalSource& global, const LastPlane& last, const PlanesOut& out,
+                     NonFiniteReport report, Stream stream) {
+  const std::int64_t blocks = block_count(rows, cols);
+  const std::int64_t first = block_count(last.first_row, cols);
+  if (is_flat(x, cols, stride))
+    quantize_planes_kernel<P, Stochastic, true><<<grid_for(blocks), kThreads, 0, stream>>>(
+        x, blocks, cols, stride, global, last.draws, first, out, report);
+  else
+    quantize_planes_kernel<P, Stochastic, false><<<grid_for(blocks), kThreads, 0, stream>>>(
+        x, blocks, cols, stride, global, last.draws, first, out, report);
+  check_launch("quantise to planes");
+}
+
+template <int P, class T>
+void quantize_by_rounding(const T* x, std::int64_t rows, std::int64_t cols, std::int64_t stride,
+                          const GlobalSource& global, const LastPlane& last, const PlanesOut& out,
+                          NonFiniteReport report, Stream stream) {
+  if (last.stochastic)
+    launch_quantize<P, true>(x, rows, cols, stride, global, last, out, report, stream);
+  else
+    launch_quantize<P, false>(x, rows, cols, stride, global, last, out, report, stream);
+}
+
+template <class T>
+void quantize_by_count(const T* x, std::int64_t rows, std::int64_t cols, std::int64_t stride,
+                       const GlobalSource& global, const LastPlane& last, const PlanesOut& out,
+                       NonFiniteReport report, Stream stream) {
+  if (rows <= 0 || cols <= 0) return;
+  switch (out.count()) {
+    case 1:
+      return quantize_by_rounding<1>(x, rows, cols, stride, global, last, out, report, stream);
+    case 2:
+      return quantize_by_rounding<2>(x, rows, cols, stride, global, last, out, report, stream);
+    default:
+      return quantize_by_rounding<3>(x, rows, cols, stride, global, last, out, report, stream);
+  }
+}
+
+template <int P, bool Folded, class T>
+void launch_dequantize(const PlanesView& planes, float decode_scale, std::int64_t rows, std::int64_t cols,
+                       T* out, Stream stream) {
+  const std::int64_t blocks = block_count(rows, cols);
+  if (is_flat(out, cols, cols))
+    dequantize_planes_kernel<P, Folded, true>
+        <<<grid_for(blocks), kThreads, 0, stream>>>(planes, decode_scale, blocks, cols, out);
+  else
+    dequantize_planes_kernel<P, Folded, false>
+        <<<grid_for(blocks), kThreads, 0, stream>>>(planes, decode_scale, blocks, cols, out);
+  check_launch("dequantise planes");
+}
+
+template <int P, class T>
+void dequantize_by_value(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
+                         std::int64_t cols, T* out, Stream stream) {
+  if (value == PlaneValue::folded)
+    launch_dequantize<P, true>(planes, decode_scale, rows, cols, out, stream);
+  else
+    launch_dequantize<P, false>(planes, decode_scale, rows, cols, out, stream);
+}
+
+}  // namespace
+
+template <class T>
+void quantize_planes(const T* x, std::int64_t rows, std::int64_t cols, std::int64_t stride,
+                     GlobalScale global, const LastPlane& last, const PlanesOut& out, NonFiniteReport report,
+                     Stream stream) {
+  quantize_by_count(x, rows, cols, stride, GlobalSource{nullptr, global}, last, out, report, stream);
+}
+
+template <class T>
+void quantize_planes(const T* x, std::int64_t rows, std::int64_t cols, std::int64_t stride,
+                     const GlobalScale* global, const LastPlane& last, const PlanesOut& out,
+                     NonFiniteReport report, Stream stream) {
+  quantize_by_count(x, rows, cols, stride, GlobalSource{global, {}}, last, out, report, stream);
+}
+
+template <class T>
+void dequantize_planes(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
+                       std::int64_t cols, T* out, Stream stream) {
+  check_decode_scale<T>(decode_scale);
+  if (rows <= 0 || cols <= 0) return;
+  switch (planes.count()) {
+    case 1:
+      return cuda::dequantize(planes.codes, planes.scales, decode_scale, rows, cols, out, stream);
+    case 2:
+      return dequantize_by_value<2>(planes, decode_scale, value, rows, cols, out, stream);
+    default:
+      return dequantize_by_value<3>(planes, decode_scale, value, rows, cols, out, stream);
+  }
+}
+
+#define TETRAD_INSTANTIATE(T)                                                                              \
+  template void quantize_planes<T>(const T*, std::int64_t, std::int64_t, std::int64_t, GlobalScale,        \
+                                   const LastPlane&, const PlanesOut&, NonFiniteReport, Stream);           \
+  template void quantize_planes<T>(const T*, std::int64_t, std::int64_t, std::int64_t, const GlobalScale*, \
+                                   const LastPlane&, const PlanesOut&, NonFiniteReport, Stream);           \
+  template void dequantize_planes<T>(const PlanesView&, float, PlaneValue, std::int64_t, std::int64_t, T*, \
+                                     Stream);
+TETRAD_INSTANTIATE(float)
+TETRAD_INSTANTIATE(Bf16)
+TETRAD_INSTANTIATE(Fp16)
+#undef TETRAD_INSTANTIATE
+
+}  // namespace tetrad::nvfp4::cuda
