@@ -93,21 +93,17 @@ void reference::dequantize_planes(const PlanesView& planes, float decode_scale, 
   });
 }
 
-// The vector kernels do what a model's products need: one plane, or two.
 template <class T>
 void dequantize_planes(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
                        std::int64_t cols, T* out) {
-  if constexpr (!std::is_same_v<T, Fp16>) {
-    check_decode_scale<T>(decode_scale);
-    if (planes.count() == 1) {  // exact in bf16: folding changes nothing
-      return simd::dequantize(planes.codes, planes.scales, decode_scale, rows, cols, out);
-    }
-    if (planes.count() == 2) {
-      return simd::dequantize_pair(planes.codes, planes.lo, planes.scales, decode_scale, value, rows, cols,
-                                   out);
-    }
+  check_decode_scale<T>(decode_scale);
+  if constexpr (std::is_same_v<T, Fp16>) {
+    reference::dequantize_planes(planes, decode_scale, value, rows, cols, out);
+  } else if (planes.count() == 1) {  // exact in bf16: folding changes nothing
+    simd::dequantize(planes.codes, planes.scales, decode_scale, rows, cols, out);
+  } else {
+    simd::dequantize_tied(planes, decode_scale, value, rows, cols, out);
   }
-  reference::dequantize_planes(planes, decode_scale, value, rows, cols, out);
 }
 
 #define TETRAD_INSTANTIATE(T)                                                                               \

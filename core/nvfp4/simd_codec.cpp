@@ -43,10 +43,9 @@ void dequantize_rows(const std::uint8_t* codes, const std::uint8_t* scales, floa
 }
 
 template <class T>
-void dequantize_pair_rows(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
-                          float decode_scale, PlaneValue value, std::int64_t rows, std::int64_t cols,
-                          T* out) {
-  reference::dequantize_planes({codes, scales, lo, nullptr}, decode_scale, value, rows, cols, out);
+void dequantize_tied_rows(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
+                          std::int64_t cols, T* out) {
+  reference::dequantize_planes(planes, decode_scale, value, rows, cols, out);
 }
 
 #else
@@ -314,17 +313,18 @@ HWY_INLINE void decode_block(const std::uint8_t* codes, float scale, float decod
     store(hn::Mul(hn::Mul(elements.at(i), block_scale), global), out + i);
 }
 
-// The same for two tied planes: their sum times the block scale, folded: rounded to bf16, before the decode
+// The same for tied planes: their sum times the block scale, folded: rounded to bf16, before the decode
 // scale.
-template <bool Folded, class T>
-HWY_INLINE void decode_pair(const std::uint8_t* codes, const std::uint8_t* lo, float scale,
-                            float decode_scale, T* out) {
+template <int P, bool Folded, class T>
+HWY_INLINE void decode_tied(const PlanesView& planes, std::int64_t at, float scale, float decode_scale,
+                            T* out) {
   const F df;
-  const Elements elements(codes), residuals(lo);
+  const Elements hi(planes.codes + at), lo(planes.lo + at), lo2((P > 2 ? planes.lo2 : planes.lo) + at);
   const auto block_scale = hn::Set(df, scale);
   const auto global = hn::Set(df, decode_scale);
   for (std::size_t i = 0; i < kBlock; i += hn::Lanes(df)) {
-    const auto sum = hn::Add(elements.at(i), hn::Mul(residuals.at(i), hn::Set(df, 0.25f)));
+    auto sum = hn::Add(hi.at(i), hn::Mul(lo.at(i), hn::Set(df, 0.25f)));
+    if constexpr (P > 2) sum = hn::Add(sum, hn::Mul(lo2.at(i), hn::Set(df, 0.0625f)));
     auto value = hn::Mul(sum, block_scale);
     if constexpr (Folded) value = hn::BitCast(df, hn::ShiftLeft<16>(bf16_bits(value)));
     store(hn::Mul(value, global), out + i);
@@ -356,19 +356,24 @@ void dequantize_rows(const std::uint8_t* codes, const std::uint8_t* scales, floa
   });
 }
 
+template <int P, bool Folded, class T>
+void dequantize_tied_as(const PlanesView& planes, float decode_scale, std::int64_t rows, std::int64_t cols,
+                        T* out) {
+  for_each_block(planes.scales, rows, cols, out, [&](std::int64_t at, float scale, T* target) HWY_ATTR {
+    decode_tied<P, Folded>(planes, at, scale, decode_scale, target);
+  });
+}
+
 template <class T>
-void dequantize_pair_rows(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
-                          float decode_scale, PlaneValue value, std::int64_t rows, std::int64_t cols,
-                          T* out) {
+void dequantize_tied_rows(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
+                          std::int64_t cols, T* out) {
+  const bool three = planes.lo2 != nullptr;
   if (value == PlaneValue::folded) {
-    for_each_block(scales, rows, cols, out, [&](std::int64_t at, float scale, T* target) HWY_ATTR {
-      decode_pair<true>(codes + at, lo + at, scale, decode_scale, target);
-    });
-  } else {
-    for_each_block(scales, rows, cols, out, [&](std::int64_t at, float scale, T* target) HWY_ATTR {
-      decode_pair<false>(codes + at, lo + at, scale, decode_scale, target);
-    });
+    return three ? dequantize_tied_as<3, true>(planes, decode_scale, rows, cols, out)
+                 : dequantize_tied_as<2, true>(planes, decode_scale, rows, cols, out);
   }
+  return three ? dequantize_tied_as<3, false>(planes, decode_scale, rows, cols, out)
+               : dequantize_tied_as<2, false>(planes, decode_scale, rows, cols, out);
 }
 
 #endif  // HWY_SCALAR
@@ -401,16 +406,14 @@ void dequantize_bf16(const std::uint8_t* codes, const std::uint8_t* scales, floa
   dequantize_rows(codes, scales, decode_scale, rows, cols, out);
 }
 
-void dequantize_pair_float(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
-                           float decode_scale, PlaneValue value, std::int64_t rows, std::int64_t cols,
-                           float* out) {
-  dequantize_pair_rows(codes, lo, scales, decode_scale, value, rows, cols, out);
+void dequantize_tied_float(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
+                           std::int64_t cols, float* out) {
+  dequantize_tied_rows(planes, decode_scale, value, rows, cols, out);
 }
 
-void dequantize_pair_bf16(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
-                          float decode_scale, PlaneValue value, std::int64_t rows, std::int64_t cols,
-                          Bf16* out) {
-  dequantize_pair_rows(codes, lo, scales, decode_scale, value, rows, cols, out);
+void dequantize_tied_bf16(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
+                          std::int64_t cols, Bf16* out) {
+  dequantize_tied_rows(planes, decode_scale, value, rows, cols, out);
 }
 
 const char* target_name() {
@@ -429,8 +432,8 @@ HWY_EXPORT(quantize_te_float);
 HWY_EXPORT(quantize_te_bf16);
 HWY_EXPORT(dequantize_float);
 HWY_EXPORT(dequantize_bf16);
-HWY_EXPORT(dequantize_pair_float);
-HWY_EXPORT(dequantize_pair_bf16);
+HWY_EXPORT(dequantize_tied_float);
+HWY_EXPORT(dequantize_tied_bf16);
 HWY_EXPORT(target_name);
 
 std::uint32_t amax_bits(const float* x, std::int64_t rows, std::int64_t cols, std::int64_t stride) {
@@ -461,14 +464,14 @@ void dequantize(const std::uint8_t* codes, const std::uint8_t* scales, float dec
   HWY_DYNAMIC_DISPATCH(dequantize_bf16)(codes, scales, decode_scale, rows, cols, out);
 }
 
-void dequantize_pair(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
-                     float decode_scale, PlaneValue value, std::int64_t rows, std::int64_t cols, float* out) {
-  HWY_DYNAMIC_DISPATCH(dequantize_pair_float)(codes, lo, scales, decode_scale, value, rows, cols, out);
+void dequantize_tied(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
+                     std::int64_t cols, float* out) {
+  HWY_DYNAMIC_DISPATCH(dequantize_tied_float)(planes, decode_scale, value, rows, cols, out);
 }
 
-void dequantize_pair(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
-                     float decode_scale, PlaneValue value, std::int64_t rows, std::int64_t cols, Bf16* out) {
-  HWY_DYNAMIC_DISPATCH(dequantize_pair_bf16)(codes, lo, scales, decode_scale, value, rows, cols, out);
+void dequantize_tied(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
+                     std::int64_t cols, Bf16* out) {
+  HWY_DYNAMIC_DISPATCH(dequantize_tied_bf16)(planes, decode_scale, value, rows, cols, out);
 }
 
 const char* target_name() {

@@ -22,11 +22,11 @@ void dequantize(const std::uint8_t* codes, const std::uint8_t* scales, float dec
 void dequantize(const std::uint8_t* codes, const std::uint8_t* scales, float decode_scale, std::int64_t rows,
                 std::int64_t cols, Bf16* out);
 
-// Two tied planes (plane_codec.h).
-void dequantize_pair(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
-                     float decode_scale, PlaneValue value, std::int64_t rows, std::int64_t cols, float* out);
-void dequantize_pair(const std::uint8_t* codes, const std::uint8_t* lo, const std::uint8_t* scales,
-                     float decode_scale, PlaneValue value, std::int64_t rows, std::int64_t cols, Bf16* out);
+// Two or three tied planes (plane_codec.h).
+void dequantize_tied(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
+                     std::int64_t cols, float* out);
+void dequantize_tied(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
+                     std::int64_t cols, Bf16* out);
 
 // The name of the vector target that runs here, for logs and `host doctor`, e.g. "AVX3".
 const char* target_name();

@@ -85,15 +85,19 @@ void AtenCodec::quantize(const at::Tensor& w, nvfp4::GlobalScale global, const a
   scales.copy_(blocks.scale.view(at::kByte));
 }
 
-void AtenCodec::dequantize(const at::Tensor& codes, const at::Tensor& scales, float scale,
-                           const at::Tensor& out) const {
+void AtenCodec::dequantize(const PlaneTensors& planes, float scale, const at::Tensor& out) const {
   const std::int64_t rows = out.size(0), cols = out.size(1), padded = packed_cols(cols);
   if (out.numel() == 0) return;
-  // In the output's dtype already: codes, block scales and their products are exact in all three.
-  const auto dtype = out.scalar_type();
-  at::Tensor values = at::index_select(pairs_.to(dtype), 0, codes.reshape({-1}).to(at::kInt));
+  // One plane in the output's dtype already: codes, block scales and their products are exact in all three.
+  const auto dtype = planes.lo.defined() ? at::kFloat : out.scalar_type();
+  const at::Tensor elements = pairs_.to(dtype);
+  at::Tensor values = at::index_select(elements, 0, planes.codes.reshape({-1}).to(at::kInt));
+  if (planes.lo.defined())
+    values.add_(at::index_select(elements, 0, planes.lo.reshape({-1}).to(at::kInt)), 0.25);
+  if (planes.lo2.defined())
+    values.add_(at::index_select(elements, 0, planes.lo2.reshape({-1}).to(at::kInt)), 0.0625);
   values = values.view({rows, padded / kBlock, kBlock})
-               .mul_(scales.view(at::kFloat8_e4m3fn).to(dtype).unsqueeze(-1));
+               .mul_(planes.scales.view(at::kFloat8_e4m3fn).to(dtype).unsqueeze(-1));
   if (scale != 1.0F) values.mul_(scale);
   out.copy_(values.view({rows, padded}).narrow(1, 0, cols));
 }

@@ -7,6 +7,8 @@
 #include <ATen/core/Tensor.h>
 #include <tetrad/nvfp4/codec.h>
 
+#include "plane_tensors.h"
+
 namespace tetrad::backend_nvfp4 {
 
 // One read by the host; first_bad is 0 when anything is not finite.
@@ -19,8 +21,7 @@ class AtenCodec {
   // Shapes and meaning as in tensor_codec.h.
   void quantize(const at::Tensor& w, nvfp4::GlobalScale global, const at::Tensor& codes,
                 const at::Tensor& scales) const;
-  void dequantize(const at::Tensor& codes, const at::Tensor& scales, float scale,
-                  const at::Tensor& out) const;
+  void dequantize(const PlaneTensors& planes, float scale, const at::Tensor& out) const;
   void requantize(const at::Tensor& w, nvfp4::GlobalScale global, float scale, const at::Tensor& out) const;
 
  private:

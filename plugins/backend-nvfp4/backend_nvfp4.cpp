@@ -101,6 +101,8 @@ void BackendNvfp4::check_planes(const Parameter& p) const {
   const std::int64_t padded = packed_cols(p.shape[1]);
   check("codes", p.planes.codes, padded / 2);
   check("block scales", p.planes.scales, padded / kBlock);
+  if (p.format != Format::nvfp4_hi) check("lo codes", p.planes.lo_codes, padded / 2);
+  if (p.format == Format::nvfp4_hi_lo_lo2) check("lo2 codes", p.planes.lo2_codes, padded / 2);
   if (!std::isfinite(p.planes.decode_scale))
     fail(StatusCode::numerics, "the global scale of '" + p.name + "' is not finite");
   // Block scales are 0 .. 448 (codes 0 .. 0x7E); 0x7F is NaN, the mark of a block that met a non-finite
@@ -113,6 +115,22 @@ void BackendNvfp4::check_planes(const Parameter& p) const {
   if (worst > nvfp4::kE4m3Nan)
     fail(StatusCode::numerics,
          "a block scale of '" + p.name + "' is negative; is this really an NVFP4 weight?");
+}
+
+int BackendNvfp4::residuals(const Parameter& p) const {
+  if (!options_.forward_lo) return 0;
+  return p.format == Format::nvfp4_hi_lo ? 1 : (p.format == Format::nvfp4_hi_lo_lo2 ? 2 : 0);
+}
+
+PlaneTensors BackendNvfp4::planes_of(const Parameter& p) const {
+  PlaneTensors planes{p.planes.codes, p.planes.scales, {}, {}};
+  if (residuals(p) > 0) planes.lo = p.planes.lo_codes;
+  if (residuals(p) > 1) planes.lo2 = p.planes.lo2_codes;
+  return planes;
+}
+
+bool BackendNvfp4::folds_in(const Parameter& p, float scale) const {
+  return folds(scale, setup_.dtype, residuals(p));
 }
 
 nvfp4::GlobalScale BackendNvfp4::global_of(Weight& w) const {
@@ -165,17 +183,15 @@ Status BackendNvfp4::prepare(Parameter& parameter, WeightId& weight) noexcept {
     w.parameter = &p;
     switch (p.format) {
       case Format::nvfp4_hi:
+      case Format::nvfp4_hi_lo:
+      case Format::nvfp4_hi_lo_lo2:
         check_planes(p);
         w.source = Source::planes;
         break;
-      case Format::nvfp4_hi_lo:
-      case Format::nvfp4_hi_lo_lo2:
       case Format::opaque:
-        fail(
-            StatusCode::unsupported,
-            "'" + p.name + "' is stored " +
-                (p.format == Format::opaque ? "in another backend's own layout" : "as NVFP4 hi + lo planes") +
-                ", which this version cannot read; convert it to bf16 or to one NVFP4 plane");
+        fail(StatusCode::unsupported, "'" + p.name +
+                                          "' is stored in another backend's own layout; convert it to bf16 "
+                                          "or to NVFP4 planes");
       case Format::fp32:
       case Format::bf16:
       case Format::fp16:
@@ -230,8 +246,12 @@ LinearMemory BackendNvfp4::memory() const noexcept {
 
 std::uint64_t BackendNvfp4::weight_epoch() const noexcept {
   for (const Weight& w : weights_) {
-    const at::Tensor& values = w.source == Source::planes ? w.parameter->planes.codes : w.parameter->dense;
-    const void* now = values.defined() ? values.const_data_ptr() : nullptr;
+    const auto address = [](const at::Tensor& t) { return t.defined() ? t.const_data_ptr() : nullptr; };
+    const Parameter& p = *w.parameter;
+    std::array<const void*, 4> now{address(p.dense)};
+    if (w.source == Source::planes)
+      now = {address(p.planes.codes), address(p.planes.scales), address(p.planes.lo_codes),
+             address(p.planes.lo2_codes)};
     if (now == w.seen) continue;
     w.seen = now;
     ++epoch_;

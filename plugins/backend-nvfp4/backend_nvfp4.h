@@ -6,7 +6,10 @@
 // it; no dequantised copy is ever held. A few rows of x meet the packed weight directly
 // (tetrad/nvfp4/product.h); more of them meet strips of it that are dequantised into a workspace of bounded
 // size. A few rows of x meet a dense weight in bf16 (the eval cache, a strip) in
-// tetrad/nvfp4/dense_product.h. Parameters that come as planes serve on both paths.
+// tetrad/nvfp4/dense_product.h. Parameters that come as planes serve on both paths and are only ever
+// dequantised. One with residual planes is their sum, hi + lo / 4 [+ lo2 / 16], rounded once to the run's
+// dtype, or hi alone, as the option `forward` says, in everything below. A few rows meet it in strips too,
+// but for hi + lo on CUDA, whose packed kernel reads both planes.
 //
 // Strips are the same on every path, whatever they come from, so a product's bits do not depend on whether
 // the eval cache is on. A global scale that is not a power of two is never multiplied into a 16-bit weight:
@@ -17,6 +20,7 @@
 #include <tetrad/nvfp4/dense_product.h>
 #include <tetrad/torch/linear.h>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -61,13 +65,18 @@ class BackendNvfp4 final : public LinearBackend {
     nvfp4::GlobalScale global;
     at::Tensor cache;  // [N, K], the setup's dtype, in the form that products use (see factor)
     std::optional<std::uint64_t> cached_at;
-    mutable const void* seen = nullptr;  // address of the values when weight_epoch() last looked
+    mutable std::array<const void*, 4> seen{};  // addresses of the values when weight_epoch() last looked
   };
   // A strip of rows in the dtype that the product runs in; the weight is alpha * values.
   using Strip = std::function<void(std::int64_t first, const at::Tensor& values, float alpha)>;
 
   Weight& at_id(WeightId weight);
   bool packs(const Parameter& p) const;
+  // How many residual planes of this parameter products see: 0, 1 or 2.
+  int residuals(const Parameter& p) const;
+  PlaneTensors planes_of(const Parameter& p) const;
+  // Whether the weight's decode scale goes into its values in the setup's dtype (common.h).
+  bool folds_in(const Parameter& p, float scale) const;
   void check_dense(const Parameter& p) const;
   void check_planes(const Parameter& p) const;
   void pack(Parameter& p, nvfp4::GlobalScale global) const;

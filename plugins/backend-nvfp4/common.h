@@ -47,11 +47,14 @@ inline void check_matrix(const char* what, const at::Tensor& t, std::int64_t col
 // Whether a decode scale may be multiplied into a weight of this dtype: always in fp32, in 16 bits when that
 // rounds nothing. Code * block scale is a multiple of 2^-10 up to 2688, with 6 significant bits: in bf16 any
 // power of two of the codec's range keeps it exact, in fp16 (multiples of 2^-24 up to 65504) those from 2^-14
-// to 2^4.
-inline bool folds(float scale, at::ScalarType dtype) {
+// to 2^4. Each residual plane makes it a multiple of a quarter of that, up to 3528; more bits than the dtype
+// has are rounded before the scale comes.
+inline bool folds(float scale, at::ScalarType dtype, int residuals = 0) {
   if (dtype == at::kFloat) return true;
   if (!nvfp4::is_power_of_two(scale)) return false;
-  return dtype == at::kHalf ? scale >= 0x1p-14F && scale <= 0x1p4F : scale >= 0x1p-116F && scale <= 0x1p116F;
+  const float least = dtype == at::kHalf ? 0x1p-14F : 0x1p-116F;
+  return scale >= least * static_cast<float>(1 << (2 * residuals)) &&
+         scale <= (dtype == at::kHalf ? 0x1p4F : 0x1p116F);
 }
 
 }  // namespace tetrad::backend_nvfp4

@@ -2,8 +2,8 @@
 #include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
-#include <tetrad/nvfp4/cuda.h>
 #include <tetrad/nvfp4/cuda/packed_linear.h>
+#include <tetrad/nvfp4/cuda/planes.h>
 
 #include <algorithm>
 #include <type_traits>
@@ -34,13 +34,12 @@ class CudaKernels final : public DeviceKernels {
     });
   }
 
-  void dequantize(const at::Tensor& codes, const at::Tensor& scales, float scale,
-                  const at::Tensor& out) const override {
+  void dequantize(const PlaneTensors& planes, float scale, const at::Tensor& out) const override {
     const c10::cuda::CUDAGuard on(out.device());
     with_type(out.scalar_type(), [&](auto* tag) {
       using T = std::remove_pointer_t<decltype(tag)>;
-      nvfp4::cuda::dequantize(read_as<std::uint8_t>(codes), read_as<std::uint8_t>(scales), scale, out.size(0),
-                              out.size(1), write_as<T>(out), stream_of(out));
+      nvfp4::cuda::dequantize_planes(planes.view(), scale, nvfp4::PlaneValue::exact, out.size(0), out.size(1),
+                                     write_as<T>(out), stream_of(out));
     });
   }
 
@@ -57,29 +56,36 @@ class CudaKernels final : public DeviceKernels {
     });
   }
 
-  bool takes_packed(std::int64_t rows, at::ScalarType dtype) const noexcept override {
-    return rows >= 1 && rows <= nvfp4::cuda::kMaxPackedRows && (dtype == at::kBFloat16 || dtype == at::kHalf);
+  bool takes_packed(std::int64_t rows, at::ScalarType dtype, int residuals) const noexcept override {
+    return residuals <= 1 && rows >= 1 && rows <= nvfp4::cuda::kMaxPackedRows &&
+           (dtype == at::kBFloat16 || dtype == at::kHalf);
   }
 
-  std::vector<at::Tensor> packed_products(std::span<const Parameter* const> weights,
+  std::vector<at::Tensor> packed_products(std::span<const PackedWeight> weights,
                                           const at::Tensor& x) const override {
     const c10::cuda::CUDAGuard on(x.device());
     const at::Tensor from = x.stride(1) == 1 ? x : x.contiguous();
     std::vector<at::Tensor> y;
     std::vector<nvfp4::cuda::PackedLinear> group;
-    for (const Parameter* p : weights) {
-      y.push_back(at::empty({x.size(0), p->shape[0]}, x.options()));
+    for (const PackedWeight& from_planes : weights) {
+      const nvfp4::PlanesView planes = from_planes.planes.view();
       nvfp4::cuda::PackedLinear w;
-      w.codes = read_as<std::uint8_t>(p->planes.codes);
-      w.scales = read_as<std::uint8_t>(p->planes.scales);
-      w.alpha = p->planes.decode_scale;
-      w.rows = p->shape[0];
+      w.codes = planes.codes;
+      w.scales = planes.scales;
+      w.lo_codes = planes.lo;
+      w.alpha = from_planes.decode_scale;
+      w.rows = from_planes.planes.codes.size(0);
+      y.push_back(at::empty({x.size(0), w.rows}, x.options()));
       w.y = y.back().mutable_data_ptr();
-      w.y_stride = p->shape[0];
+      w.y_stride = w.rows;
       group.push_back(w);
     }
-    for (std::size_t first = 0; first < group.size(); first += nvfp4::cuda::kMaxPackedGroup) {
-      const std::size_t n = std::min<std::size_t>(nvfp4::cuda::kMaxPackedGroup, group.size() - first);
+    // One launch takes a few weights, all with a lo plane or all without.
+    for (std::size_t first = 0, n = 0; first < group.size(); first += n) {
+      n = 1;
+      while (n < nvfp4::cuda::kMaxPackedGroup && first + n < group.size() &&
+             (group[first + n].lo_codes != nullptr) == (group[first].lo_codes != nullptr))
+        ++n;
       const std::span<const nvfp4::cuda::PackedLinear> part(group.data() + first, n);
       const auto run = [&](auto* tag) {
         using T = std::remove_pointer_t<decltype(tag)>;

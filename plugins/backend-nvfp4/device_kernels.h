@@ -6,13 +6,19 @@
 
 #include <ATen/core/Tensor.h>
 #include <tetrad/nvfp4/codec.h>
-#include <tetrad/torch/parameter.h>
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "plane_tensors.h"
+
 namespace tetrad::backend_nvfp4 {
+
+struct PackedWeight {
+  PlaneTensors planes;
+  float decode_scale = 1.0F;
+};
 
 class DeviceKernels {
  public:
@@ -21,15 +27,14 @@ class DeviceKernels {
   // Shapes and meaning as in tensor_codec.h.
   virtual void quantize(const at::Tensor& w, nvfp4::GlobalScale global, const nvfp4::EncodeOptions& encode,
                         const at::Tensor& codes, const at::Tensor& scales) const = 0;
-  virtual void dequantize(const at::Tensor& codes, const at::Tensor& scales, float scale,
-                          const at::Tensor& out) const = 0;
+  virtual void dequantize(const PlaneTensors& planes, float scale, const at::Tensor& out) const = 0;
   virtual void requantize(const at::Tensor& w, nvfp4::GlobalScale global, float scale,
                           const at::Tensor& out) const = 0;
 
-  // Whether packed_products takes `rows` rows of x in this dtype.
-  virtual bool takes_packed(std::int64_t rows, at::ScalarType dtype) const noexcept = 0;
-  // y[i] = x * W[i]^T [rows, N_i] in x's dtype, for planes that share x.
-  virtual std::vector<at::Tensor> packed_products(std::span<const Parameter* const> weights,
+  // Whether packed_products takes `rows` rows of x in this dtype for weights with so many residual planes.
+  virtual bool takes_packed(std::int64_t rows, at::ScalarType dtype, int residuals) const noexcept = 0;
+  // y[i] = x * W[i]^T [rows, N_i] in x's dtype, for weights that share x.
+  virtual std::vector<at::Tensor> packed_products(std::span<const PackedWeight> weights,
                                                   const at::Tensor& x) const = 0;
 };
 

@@ -21,6 +21,7 @@ constexpr Names<nvfp4::Profile, 4> kProfile{{{"te", nvfp4::Profile::te},
                                              {"compressed_tensors", nvfp4::Profile::compressed_tensors}}};
 constexpr Names<nvfp4::GlobalRule, 2> kGlobal{
     {{"power_of_two", nvfp4::GlobalRule::power_of_two}, {"exact", nvfp4::GlobalRule::exact}}};
+constexpr Names<bool, 2> kForward{{{"hi+lo", true}, {"hi", false}}};
 constexpr Names<bool, 2> kPacked{{{"packed", true}, {"dense", false}}};
 
 template <class T, std::size_t N>
@@ -43,6 +44,7 @@ BackendOptions read_options(const Options& options) {
   o.encode.profile = read(options, "profile", kProfile);
   o.encode.global = read(options, "global_scale", kGlobal);
   o.pack_head = read(options, "head", kPacked);
+  o.forward_lo = read(options, "forward", kForward);
   o.pack_embedding = read(options, "embedding", kPacked);
   return o;
 }

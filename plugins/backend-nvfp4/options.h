@@ -17,6 +17,7 @@ struct BackendOptions {
   nvfp4::EncodeOptions encode;
   bool pack_head = true;
   bool pack_embedding = false;
+  bool forward_lo = true;  // a parameter with residual planes is their sum in every product; false: hi alone
 };
 
 // Throws StatusError(invalid_option) that names the key, the value and the values there are.

@@ -52,6 +52,12 @@ at::Tensor scaled_mm(const at::Tensor& a, const at::Tensor& b, float alpha) {
   return at::addmm(at::zeros({1}, a.options()), a, b, /*beta=*/0, alpha);
 }
 
+// values = values * alpha in fp32, rounded once: what a decode scale that products apply to their sums makes
+// of the weight itself.
+void scale_values(const at::Tensor& values, float alpha) {
+  values.copy_(values.to(at::kFloat).mul_(alpha));
+}
+
 }  // namespace
 
 std::int64_t BackendNvfp4::strip_rows(std::int64_t cols) const {
@@ -77,8 +83,7 @@ void BackendNvfp4::decode(const Weight& w, std::int64_t first, float scale, cons
   const Parameter& p = *w.parameter;
   const std::int64_t rows = out.size(0);
   if (w.source == Source::planes)
-    codec_->dequantize(p.planes.codes.narrow(0, first, rows), p.planes.scales.narrow(0, first, rows), scale,
-                       out);
+    codec_->dequantize(planes_of(p).rows(first, rows), scale, out);
   else
     codec_->requantize(p.dense.narrow(0, first, rows), w.global, scale, out);
 }
@@ -99,7 +104,7 @@ const at::Tensor& BackendNvfp4::filled_cache(Weight& w) {
   }
   const std::int64_t step = strip_rows(p.shape[1]);
   for (std::int64_t r = 0; r < p.shape[0]; r += step)
-    decode(w, r, folds(decode_by, setup_.dtype) ? decode_by : 1.0F,
+    decode(w, r, folds_in(p, decode_by) ? decode_by : 1.0F,
            w.cache.narrow(0, r, std::min(step, p.shape[0] - r)));
   w.cached_at = p.version;
   return w.cache;
@@ -116,7 +121,7 @@ void BackendNvfp4::for_each_strip(Weight& w, bool use_cache, const Strip& visit)
   } else {
     const float decode_by = decode_scale(w);
     // What is folded is decided by the setup's dtype on all paths: cached and fresh strips are the same.
-    (folds(decode_by, setup_.dtype) ? fold : alpha) = decode_by;
+    (folds_in(p, decode_by) ? fold : alpha) = decode_by;
     if (use_cache) whole = filled_cache(w);
   }
   for (std::int64_t r = 0; r < rows; r += step) {
@@ -124,18 +129,20 @@ void BackendNvfp4::for_each_strip(Weight& w, bool use_cache, const Strip& visit)
     if (whole.defined()) {
       visit(r, whole.narrow(0, r, n).to(dtype), alpha);
     } else {
-      const at::Tensor strip = workspace(n, cols, dtype);
+      const at::Tensor strip = workspace(n, cols, setup_.dtype);
       decode(w, r, fold, strip);
-      visit(r, strip, alpha);
+      visit(r, strip.to(dtype), alpha);
     }
   }
 }
 
 bool BackendNvfp4::meets_packed(const Weight& w, const at::Tensor& x) const {
   if (w.source != Source::planes || setup_.path != Path::bridge) return false;
-  if (setup_.device.is_cpu()) return options_.compute != Compute::reference && x.size(0) <= kFewRowsPacked;
+  if (setup_.device.is_cpu())
+    return options_.compute != Compute::reference && residuals(*w.parameter) == 0 &&
+           x.size(0) <= kFewRowsPacked;
   const DeviceKernels* kernels = device_kernels();
-  return kernels != nullptr && kernels->takes_packed(x.size(0), setup_.dtype);
+  return kernels != nullptr && kernels->takes_packed(x.size(0), setup_.dtype, residuals(*w.parameter));
 }
 
 bool BackendNvfp4::meets_dense(const at::Tensor& x) const {
@@ -145,9 +152,12 @@ bool BackendNvfp4::meets_dense(const at::Tensor& x) const {
 void BackendNvfp4::packed_product(std::span<const WeightId> weights, const at::Tensor& x,
                                   std::vector<at::Tensor>& y) {
   if (!setup_.device.is_cpu()) {
-    std::vector<const Parameter*> parameters;
-    for (const WeightId id : weights) parameters.push_back(at_id(id).parameter);
-    y = device_kernels()->packed_products(parameters, x);
+    std::vector<PackedWeight> packed;
+    for (const WeightId id : weights) {
+      const Parameter& p = *at_id(id).parameter;
+      packed.push_back({planes_of(p), p.planes.decode_scale});
+    }
+    y = device_kernels()->packed_products(packed, x);
     return;
   }
   const std::int64_t m = x.size(0), k = x.size(1), padded = nvfp4::packed_cols(k);
@@ -178,7 +188,7 @@ void BackendNvfp4::dense_product(std::span<const WeightId> weights, const at::Te
       views.push_back(dense_view(w.parameter->dense, 1.0F));
     } else {
       const float decode_by = decode_scale(w);
-      views.push_back(dense_view(filled_cache(w), folds(decode_by, setup_.dtype) ? 1.0F : decode_by));
+      views.push_back(dense_view(filled_cache(w), folds_in(*w.parameter, decode_by) ? 1.0F : decode_by));
     }
     y.push_back(at::empty({x.size(0), w.parameter->shape[0]}, x.options()));
   }
@@ -252,21 +262,27 @@ Status BackendNvfp4::gather(WeightId weight, const at::Tensor& ids, at::Tensor& 
       return;
     }
     const float decode_by = decode_scale(w);
-    const bool fold = folds(decode_by, setup_.dtype);
+    const bool fold = folds_in(p, decode_by);
     if (fold && cache_is_fresh(w)) {
       out = at::index_select(w.cache, 0, ids);
       return;
     }
     // Blocks lie along rows: some rows of the weight are quantised, or decoded, like all of them.
     const at::Tensor rows =
-        at::empty({ids.size(0), p.shape[1]},
-                  at::TensorOptions().dtype(fold ? setup_.dtype : at::kFloat).device(setup_.device));
-    if (w.source == Source::planes)
-      codec_->dequantize(at::index_select(p.planes.codes, 0, ids), at::index_select(p.planes.scales, 0, ids),
-                         decode_by, rows);
-    else
-      codec_->requantize(at::index_select(p.dense, 0, ids), w.global, decode_by, rows);
-    out = rows.to(setup_.dtype);
+        at::empty({ids.size(0), p.shape[1]}, at::TensorOptions().dtype(setup_.dtype).device(setup_.device));
+    const float scale = fold ? decode_by : 1.0F;
+    if (w.source == Source::planes) {
+      const PlaneTensors planes = planes_of(p);
+      const auto pick = [&](const at::Tensor& t) {
+        return t.defined() ? at::index_select(t, 0, ids) : at::Tensor();
+      };
+      codec_->dequantize({pick(planes.codes), pick(planes.scales), pick(planes.lo), pick(planes.lo2)}, scale,
+                         rows);
+    } else {
+      codec_->requantize(at::index_select(p.dense, 0, ids), w.global, scale, rows);
+    }
+    if (!fold) scale_values(rows, decode_by);
+    out = rows;
   });
 }
 
@@ -308,15 +324,14 @@ Status BackendNvfp4::dequantized(WeightId weight, at::Tensor& out) noexcept {
       return;
     }
     const float decode_by = decode_scale(w);
-    const bool fold = folds(decode_by, setup_.dtype);
+    const bool fold = folds_in(p, decode_by);
     const at::Tensor whole =
         at::empty({p.shape[0], p.shape[1]}, at::TensorOptions().dtype(setup_.dtype).device(setup_.device));
     const std::int64_t step = strip_rows(p.shape[1]);
     for (std::int64_t r = 0; r < p.shape[0]; r += step) {
       const at::Tensor rows = whole.narrow(0, r, std::min(step, p.shape[0] - r));
-      const at::Tensor strip = fold ? rows : at::empty(rows.sizes(), rows.options().dtype(at::kFloat));
-      decode(w, r, decode_by, strip);
-      if (!fold) rows.copy_(strip);
+      decode(w, r, fold ? decode_by : 1.0F, rows);
+      if (!fold) scale_values(rows, decode_by);
     }
     out = whole;
   });

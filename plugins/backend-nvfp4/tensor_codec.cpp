@@ -83,25 +83,28 @@ void TensorCodec::quantize(const at::Tensor& w, nvfp4::GlobalScale global, const
   });
 }
 
-void TensorCodec::dequantize(const at::Tensor& codes, const at::Tensor& scales, float scale,
-                             const at::Tensor& out) const {
+void TensorCodec::dequantize(const PlaneTensors& planes, float scale, const at::Tensor& out) const {
   if (!out.device().is_cpu()) {
     if (kernels_ != nullptr)
-      kernels_->dequantize(codes, scales, scale, out);
+      kernels_->dequantize(planes, scale, out);
     else
-      aten_->dequantize(codes, scales, scale, out);
+      aten_->dequantize(planes, scale, out);
     return;
   }
   const std::int64_t rows = out.size(0), cols = out.size(1), padded = packed_cols(cols);
   with_type(out.scalar_type(), [&](auto* tag) {
     using T = std::remove_pointer_t<decltype(tag)>;
-    const auto* from_codes = read_as<std::uint8_t>(codes);
-    const auto* from_scales = read_as<std::uint8_t>(scales);
+    const nvfp4::PlanesView whole = planes.view();
     T* to = write_as<T>(out);
     at::parallel_for(0, rows, grain(cols), [&](std::int64_t begin, std::int64_t end) {
-      const auto from_packed = reference_ ? nvfp4::reference::dequantize<T> : nvfp4::dequantize<T>;
-      from_packed(from_codes + begin * (padded / 2), from_scales + begin * (padded / kBlock), scale,
-                  end - begin, cols, to + begin * cols);
+      const auto from_planes =
+          reference_ ? nvfp4::reference::dequantize_planes<T> : nvfp4::dequantize_planes<T>;
+      nvfp4::PlanesView part = whole;
+      part.codes += begin * (padded / 2);
+      part.scales += begin * (padded / kBlock);
+      if (part.lo != nullptr) part.lo += begin * (padded / 2);
+      if (part.lo2 != nullptr) part.lo2 += begin * (padded / 2);
+      from_planes(part, scale, nvfp4::PlaneValue::exact, end - begin, cols, to + begin * cols);
     });
   });
 }

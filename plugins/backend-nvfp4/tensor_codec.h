@@ -1,9 +1,9 @@
-// The NVFP4 codec on tensors: amax, quantise, dequantise, and both at once, on rows [R, K] of a weight. On
-// the CPU the rows go in parallel through tetrad/nvfp4 (or through its plain reference when asked); on a CUDA
-// device the same arithmetic runs in kernels (device_kernels.h) or, without them, in ATen operations
-// (aten_codec.h). Blocks are 1 x 16 along a row, so
-// rows are independent of each other once the tensor's global scale is known, and any split of a tensor by
-// rows gives the same bytes.
+// The NVFP4 codec on tensors: amax, quantise, dequantise (one plane, or hi and its tied residuals), and
+// quantise and dequantise at once, on rows [R, K] of a weight. On the CPU the rows go in parallel through
+// tetrad/nvfp4 (or through its plain reference when asked); on a CUDA device the same arithmetic runs in
+// kernels (device_kernels.h) or, without them, in ATen operations (aten_codec.h). Blocks are 1 x 16 along a
+// row, so rows are independent of each other once the tensor's global scale is known, and any split of a
+// tensor by rows gives the same bytes.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -28,9 +28,9 @@ class TensorCodec {
   // device.
   void quantize(const at::Tensor& w, nvfp4::GlobalScale global, const at::Tensor& codes,
                 const at::Tensor& scales) const;
-  // out [R, K] = (code * block scale) * scale; out's dtype, contiguous; 16-bit outputs take a power of two.
-  void dequantize(const at::Tensor& codes, const at::Tensor& scales, float scale,
-                  const at::Tensor& out) const;
+  // out [R, K] = (code [+ lo code / 4 [+ lo2 code / 16]]) * block scale * scale; out's dtype, contiguous;
+  // 16-bit outputs take a power of two.
+  void dequantize(const PlaneTensors& planes, float scale, const at::Tensor& out) const;
   // dequantize(quantize(w)), without storing the codes.
   void requantize(const at::Tensor& w, nvfp4::GlobalScale global, float scale, const at::Tensor& out) const;
 

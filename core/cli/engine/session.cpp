@@ -136,6 +136,10 @@ void Session::load_weights() {
                               ? files.shards().front().path().string()
                               : fmt::format("{} ({} shards)", files.path().string(), files.shards().size());
   identity_.weight_identity = files.identity();
+  // Of files with two planes, hi alone is another model than hi + lo.
+  const nlohmann::json& linear = config().at("linear").at("options");
+  if (linear.contains("forward") && linear.at("forward") != "hi+lo")
+    identity_.weight_identity += " forward=" + linear.at("forward").get<std::string>();
   std::fprintf(stderr, "%s\n", identity_.first_line().c_str());
   record_.set("run", identity_.to_json());
   record_.set("model", {{"path", directory_.string()},

@@ -27,7 +27,8 @@ LinearSetup setup(at::ScalarType dtype, Path path = Path::training) {
 
 struct Choice {
   bool eval_cache = true;
-  std::string compute = "auto", profile = "te", global = "power_of_two", head = "packed", embedding = "dense";
+  std::string compute = "auto", profile = "te", global = "power_of_two", head = "packed", embedding = "dense",
+              forward = "hi+lo";
 };
 
 Options options(const Choice& c = {}) {
@@ -35,6 +36,7 @@ Options options(const Choice& c = {}) {
                   {"compute", c.compute},
                   {"profile", c.profile},
                   {"global_scale", c.global},
+                  {"forward", c.forward},
                   {"head", c.head},
                   {"embedding", c.embedding}});
 }
@@ -323,6 +325,142 @@ TEST(BackendNvfp4, TakesPlanesOnBothPaths) {
   EXPECT_NE(status.message.find("block scales of 'w'"), std::string::npos) << status.message;
 }
 
+// hi + lo planes [and lo2] of a random matrix; decode_scale 0: the power of two that belongs to it.
+Parameter tied_planes(std::int64_t n, std::int64_t k, float decode_scale = 0, bool three = false) {
+  const at::Tensor dense = at::randn({n, k}) * 0.05;
+  auto global = nvfp4::power_of_two_scale(dense.abs().max().item<float>());
+  if (decode_scale != 0) global = {1 / decode_scale, decode_scale};
+  const std::int64_t padded = nvfp4::packed_cols(k);
+  Parameter p;
+  p.name = "w";
+  p.shape = {n, k};
+  p.format = three ? Format::nvfp4_hi_lo_lo2 : Format::nvfp4_hi_lo;
+  p.planes = {at::empty({n, padded / 2}, at::kByte), at::empty({n, padded / 16}, at::kByte), global.decode,
+              at::empty({n, padded / 2}, at::kByte),
+              three ? at::empty({n, padded / 2}, at::kByte) : at::Tensor()};
+  nvfp4::quantize_planes(dense.data_ptr<float>(), n, k, k, global, {},
+                         {p.planes.codes.data_ptr<std::uint8_t>(), p.planes.scales.data_ptr<std::uint8_t>(),
+                          p.planes.lo_codes.data_ptr<std::uint8_t>(),
+                          three ? p.planes.lo2_codes.data_ptr<std::uint8_t>() : nullptr});
+  return p;
+}
+
+// Its values in double without the decode scale, as one rounding to `dtype` leaves them: by the codec of a
+// single plane alone.
+at::Tensor unscaled_values(const Parameter& p, bool lo, at::ScalarType dtype) {
+  const auto plane = [&](const at::Tensor& codes) {
+    const at::Tensor out = at::empty({p.shape[0], p.shape[1]});
+    nvfp4::reference::dequantize(codes.data_ptr<std::uint8_t>(), p.planes.scales.data_ptr<std::uint8_t>(),
+                                 1.0F, p.shape[0], p.shape[1], out.data_ptr<float>());
+    return out.to(at::kDouble);
+  };
+  at::Tensor sum = plane(p.planes.codes);
+  if (lo) sum = sum + plane(p.planes.lo_codes) / 4;
+  if (lo && p.planes.lo2_codes.defined()) sum = sum + plane(p.planes.lo2_codes) / 16;
+  return sum.to(at::kFloat).to(dtype).to(at::kDouble);
+}
+
+TEST(BackendNvfp4, TiedPlanesAreOneWeightEverywhere) {
+  at::manual_seed(13);
+  for (const char* compute : {"auto", "reference"}) {
+    for (const char* what : {"hi+lo", "hi"}) {
+      for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+        for (const auto path : {Path::training, Path::bridge}) {
+          for (const float scale : {0.0F, -1.0F, 0.00123F}) {  // a foreign one is the product's alpha
+            const auto b = backend(setup(dtype, path), {.compute = compute, .forward = what});
+            Parameter p = tied_planes(48, 83, std::max(scale, 0.0F), scale != 0.0F);
+            const WeightId id = prepared(*b, p);
+            const at::Tensor weight =
+                unscaled_values(p, what == std::string("hi+lo"), dtype) * p.planes.decode_scale;
+            at::Tensor w;
+            ok(b->dequantized(id, w));
+            EXPECT_TRUE(at::equal(w, weight.to(at::kFloat).to(dtype))) << what << " " << scale;
+            EXPECT_FALSE(p.dense.defined());
+            EXPECT_TRUE(p.format == (scale == 0.0F ? Format::nvfp4_hi_lo : Format::nvfp4_hi_lo_lo2));
+            for (const std::int64_t t : {1, 4, 30}) {
+              if (scale <= 0.0F) check_products(*b, {id}, {dtype, path, t, 83, {48}});
+              const at::Tensor x = at::randn({t, 83}).to(dtype), dy = at::randn({t, 48}).to(dtype);
+              expect_product(forward(*b, id, x), x.to(at::kDouble), weight.t(), "forward");
+              at::Tensor dx;
+              ok(b->grad_input(id, dy, dx));
+              expect_product(dx, dy.to(at::kDouble), weight, "grad_input");
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// Both paths, and the training path with and without its cache, give the same bits where the same product
+// runs.
+TEST(BackendNvfp4, TwoPlanesOnBothPathsAndInTheCache) {
+  at::manual_seed(14);
+  Parameter p = tied_planes(70, 96);
+  const auto training = backend(setup(at::kBFloat16));
+  const auto uncached = backend(setup(at::kBFloat16), {.eval_cache = false});
+  const auto bridge = backend(setup(at::kBFloat16, Path::bridge));
+  const WeightId a = prepared(*training, p), b = prepared(*uncached, p), c = prepared(*bridge, p);
+  for (const std::int64_t t : {1, 3, 40}) {
+    const at::Tensor x = at::randn({t, 96}).to(at::kBFloat16);
+    const at::Tensor y = forward(*training, a, x);
+    EXPECT_TRUE(at::equal(y, forward(*training, a, x, Pass::train)));
+    EXPECT_TRUE(at::equal(y, forward(*uncached, b, x)));
+    EXPECT_TRUE(at::equal(y, forward(*bridge, c, x)));
+  }
+  EXPECT_EQ(training->memory().eval_cache_bytes, 70 * 96 * 2);
+  EXPECT_EQ(bridge->memory().eval_cache_bytes, 0);
+  // What an optimizer writes is seen once the version says so; the lo plane alone is enough.
+  const at::Tensor x = at::randn({2, 96}).to(at::kBFloat16);
+  const at::Tensor before = forward(*training, a, x);
+  const std::uint64_t epoch = training->weight_epoch();
+  p.planes.lo_codes.copy_(at::randint(0, 256, p.planes.lo_codes.sizes(), at::kByte));
+  ++p.version;
+  EXPECT_EQ(training->weight_epoch(), epoch);
+  const at::Tensor after = forward(*training, a, x);
+  EXPECT_FALSE(at::equal(before, after));
+  EXPECT_TRUE(at::equal(after, forward(*bridge, c, x)));
+  p.planes.lo_codes = p.planes.lo_codes.clone();
+  EXPECT_NE(training->weight_epoch(), epoch);  // another address
+}
+
+TEST(BackendNvfp4, TwoPlanesOnTheBridgeStayInTheWorkspace) {
+  at::manual_seed(15);
+  Parameter p = tied_planes(90001, 48);
+  const auto b = backend(setup(at::kBFloat16, Path::bridge));
+  check_products(*b, {prepared(*b, p)}, {at::kBFloat16, Path::bridge, 1, 48, {90001}});
+  EXPECT_LE(b->memory().workspace_bytes, 16 << 20);
+  EXPECT_EQ(b->memory().weight_bytes, 0);
+}
+
+TEST(BackendNvfp4, TwoPlanesAreChecked) {
+  const auto b = backend(setup(at::kBFloat16));
+  WeightId id = -1;
+  Parameter p = tied_planes(4, 32);
+  p.planes.lo_codes = p.planes.lo_codes.narrow(1, 0, 8);
+  const Status status = b->prepare(p, id);
+  EXPECT_EQ(status.code, StatusCode::unsupported);
+  EXPECT_NE(status.message.find("lo codes of 'w'"), std::string::npos) << status.message;
+  EXPECT_THROW(BackendNvfp4(options({.forward = "lo"})), StatusError);
+}
+
+TEST(BackendNvfp4, AtenCodecReadsTiedPlanesAsTheCodecDoes) {
+  at::manual_seed(16);
+  const backend_nvfp4::AtenCodec aten(at::kCPU);
+  const backend_nvfp4::TensorCodec codec({}, false, at::kCPU);
+  for (const bool three : {false, true}) {
+    for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      const Parameter p = tied_planes(37, 83, 0, three);
+      const backend_nvfp4::PlaneTensors planes{p.planes.codes, p.planes.scales, p.planes.lo_codes,
+                                               p.planes.lo2_codes};
+      const at::Tensor a = at::empty({37, 83}, dtype), b = at::empty({37, 83}, dtype);
+      aten.dequantize(planes, p.planes.decode_scale, a);
+      codec.dequantize(planes, p.planes.decode_scale, b);
+      EXPECT_TRUE(at::equal(a, b));
+    }
+  }
+}
+
 // What a CUDA device computes, spelled in ATen operations, on CPU tensors.
 TEST(BackendNvfp4, AtenCodecIsTheCodec) {
   at::manual_seed(10);
@@ -353,7 +491,7 @@ TEST(BackendNvfp4, AtenCodecIsTheCodec) {
           EXPECT_TRUE(at::equal(codes, codes2)) << size;
           EXPECT_TRUE(at::equal(scales, scales2)) << size;
           out.zero_();
-          aten.dequantize(codes, scales, global.decode, out);
+          aten.dequantize({codes, scales, {}, {}}, global.decode, out);
           EXPECT_TRUE(at::equal(out, expected)) << size;
         }
       }
@@ -409,7 +547,9 @@ TEST(BackendNvfp4, RefusesWhatItCannotHold) {
   Parameter vector = parameter("norm", at::ones({16}));
   EXPECT_EQ(b->prepare(vector, id).code, StatusCode::unsupported);
   Parameter residual = parameter("w", at::ones({4, 16}));
-  residual.format = Format::nvfp4_hi_lo;
+  residual.format = Format::nvfp4_hi_lo;  // without planes
+  EXPECT_EQ(b->prepare(residual, id).code, StatusCode::unsupported);
+  residual.format = Format::opaque;
   EXPECT_EQ(b->prepare(residual, id).code, StatusCode::unsupported);
   Parameter strided = parameter("w", at::ones({16, 4}).t());
   EXPECT_EQ(b->prepare(strided, id).code, StatusCode::unsupported);
