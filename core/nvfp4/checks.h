@@ -3,7 +3,7 @@
 #pragma once
 
 #include <tetrad/base/error.h>
-#include <tetrad/nvfp4/hd.h>
+#include <tetrad/nvfp4/profile.h>
 
 #include <string>
 #include <type_traits>
@@ -21,6 +21,29 @@ void check_decode_scale(float decode_scale) {
           "product as its fp32 alpha");
     }
   }
+}
+
+// Stochastic rounding and four_or_six are profile te's.
+inline void check_encode_options(const EncodeOptions& options) {
+  if (options.profile == Profile::te || options.plain()) return;
+  throw Error(ExitCode::usage,
+              "[nvfp4] quantise: stochastic rounding and block target four_or_six belong to profile te; take "
+              "that profile, or round to nearest with target six");
+}
+
+// What the operand codec encodes.
+inline void check_operand_options(const EncodeOptions& options) {
+  if (options.profile == Profile::te && options.block == BlockShape::row16) return;
+  throw Error(ExitCode::usage,
+              "[nvfp4] quantise an operand: only profile te with blocks of 1 x 16; weights in 16 x 16 tiles "
+              "have the same values both ways and need no second encoding");
+}
+
+inline void check_rotation(bool rotated, std::int64_t cols) {
+  if (!rotated || cols % kBlock == 0) return;
+  throw Error(ExitCode::usage, "[nvfp4] rotate: rows of " + std::to_string(cols) +
+                                   " elements are not whole blocks of 16, which the transform mixes; pad "
+                                   "them with zeros first");
 }
 
 }  // namespace tetrad::nvfp4

@@ -22,7 +22,7 @@ std::int64_t quantize(const T* x, std::int64_t rows, std::int64_t cols, std::int
                       GlobalScale global, const EncodeOptions& options, std::uint8_t* codes,
                       std::uint8_t* scales) {
   if constexpr (!std::is_same_v<T, Fp16>) {
-    if (options.profile == Profile::te) {
+    if (options.profile == Profile::te && options.plain()) {
       if (simd::quantize_te(x, rows, cols, stride, global, options.block, codes, scales)) return -1;
       return reference::amax(x, rows, cols, stride).first_bad;
     }

@@ -15,6 +15,7 @@ from compressed_tensors.quantization import QuantizationArgs
 from compressed_tensors.quantization.utils import calculate_qparams, generate_gparam
 from torchao.prototype.mx_formats.kernels import f4_unpacked_to_f32, f32_to_f4_unpacked, unpack_uint4
 from torchao.prototype.mx_formats.nvfp4_tensor import nvfp4_quantize, per_tensor_amax_to_scale
+from torchao.prototype.moe_training.nvfp4_training.hadamard_utils import get_rht_matrix
 from torchao.prototype.mx_formats.utils import from_blocked, to_blocked
 
 PROBE = Path(os.environ["TETRAD_BUILD"]) / "tests" / "codec_probe"
@@ -124,6 +125,22 @@ def test_compressed_tensors_profile_equals_compressed_tensors(name):
     # Decoding is the same for all: code x block scale, exact.
     values = unpack_fp4_from_uint8(packed, *x.shape, dtype=torch.float32) * block_scales.float().repeat_interleave(16, -1)
     assert torch.equal(dequantize(codes, scales, 1.0, x.shape[1]), values)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_rotated_operands_equal_torchaos_transform(transposed):
+    """torchao's Hadamard matrix with TransformerEngine's signs, in fp64 and rounded once to bf16, then the ordinary codec.
+    The inputs are multiples of 1/64 within a range where every sum is exact, so that no order of summation matters."""
+    signs = tuple(1 if sign == "+" else -1 for sign in "+++-+------+-+--")
+    matrix = get_rht_matrix(signs, torch.device("cpu"), torch.float64, 16)
+    generator = torch.Generator().manual_seed(9)
+    x = (torch.randint(-255, 256, (64, 96), generator=generator) / 64).to(torch.bfloat16)
+    m = x.T.contiguous() if transposed else x
+    turned = (m.double().reshape(-1, 16) @ matrix).reshape(m.shape).to(torch.bfloat16)
+    expected = quantize(turned, "te")
+    out = probe("operand", int(transposed), 1, "bf16", *x.shape, data=raw(x))
+    assert np.frombuffer(out[:8], dtype=np.float32).tolist() == expected[0].tolist()
+    assert out[8:] == expected[1].tobytes() + expected[2].tobytes()
 
 
 def test_global_scales_of_many_amaxes():

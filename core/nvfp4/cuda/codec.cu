@@ -209,6 +209,11 @@ void quantize_from(const T* x, std::int64_t rows, std::int64_t cols, std::int64_
     throw Error(ExitCode::usage,
                 "[nvfp4] quantise on CUDA: only profile te runs on the device; encode on the CPU");
   }
+  if (!options.plain()) {
+    throw Error(ExitCode::usage,
+                "[nvfp4] quantise on CUDA: stochastic rounding and block target four_or_six are "
+                "quantize_operand's (blocks of 1 x 16); 16 x 16 tiles have them on the CPU alone");
+  }
   if (rows <= 0 || cols <= 0) return;
   const std::int64_t blocks = block_count(rows, cols);
   if (options.block == BlockShape::tile16x16) {

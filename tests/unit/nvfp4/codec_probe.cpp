@@ -4,8 +4,12 @@
 //     RULE: exact | power_of_two | ENCODE,DECODE (hexadecimal floats, for a scale that somebody else chose)
 //   codec_probe dequantize DECODE DTYPE ROWS COLS             codes, scales -> values
 //   codec_probe product DTYPE M N K DECODE                    codes, scales, x -> y (float)
+//   codec_probe operand TRANSPOSED ROTATED DTYPE ROWS COLS    x -> encode, decode (2 floats), codes, scales
+//   of x or
+//     x^T (flags 0 | 1), profile te, exact global scale
 //   codec_probe swizzle | unswizzle ROWS COLUMNS              scales -> scales
 #include <tetrad/nvfp4/codec.h>
+#include <tetrad/nvfp4/operand_codec.h>
 #include <tetrad/nvfp4/product.h>
 #include <tetrad/nvfp4/scale_layout.h>
 
@@ -85,6 +89,24 @@ void product(char** arg) {
   write_array(y);
 }
 
+template <class T>
+void operand(char** arg) {
+  const nv::Operand what{std::strcmp(arg[0], "1") == 0, std::strcmp(arg[1], "1") == 0};
+  nv::EncodeOptions options;
+  options.global = nv::GlobalRule::exact;
+  const std::int64_t rows = std::atoll(arg[3]), cols = std::atoll(arg[4]);
+  const auto x = read_array<T>(rows * cols);
+  const nv::GlobalScale global =
+      nv::global_scale(nv::operand_amax(x.data(), rows, cols, cols, what).value, options);
+  const std::int64_t m_rows = what.transposed ? cols : rows, m_cols = what.transposed ? rows : cols;
+  std::vector<std::uint8_t> codes(static_cast<std::size_t>(m_rows * nv::packed_cols(m_cols) / 2));
+  std::vector<std::uint8_t> scales(static_cast<std::size_t>(m_rows * nv::packed_cols(m_cols) / 16));
+  nv::quantize_operand(x.data(), rows, cols, cols, what, global, options, codes.data(), scales.data());
+  write_array(std::vector<float>{global.encode, global.decode});
+  write_array(codes);
+  write_array(scales);
+}
+
 int run(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "";
   if (what == "quantize" && argc == 8) {
@@ -100,6 +122,9 @@ int run(int argc, char** argv) {
   } else if (what == "product" && argc == 7) {
     if (std::string(argv[2]) == "f32") product<float>(argv + 2);
     if (std::string(argv[2]) == "bf16") product<nv::Bf16>(argv + 2);
+  } else if (what == "operand" && argc == 7) {
+    if (std::string(argv[4]) == "f32") operand<float>(argv + 2);
+    if (std::string(argv[4]) == "bf16") operand<nv::Bf16>(argv + 2);
   } else if ((what == "swizzle" || what == "unswizzle") && argc == 4) {
     const std::int64_t rows = std::atoll(argv[2]), columns = std::atoll(argv[3]);
     const std::int64_t plain = rows * columns, swizzled = nv::swizzled_size(rows, columns);

@@ -34,7 +34,8 @@ void amax(const T* x, std::int64_t rows, std::int64_t cols, std::int64_t stride,
 void global_scale(const std::uint32_t* amax_bits, const EncodeOptions& options, GlobalScale* global,
                   Stream stream);
 
-// Profile te only, both block shapes. T is float, Bf16 or Fp16.
+// Profile te only, both block shapes, rounding to nearest with block target six (cuda/operand_codec.h has the
+// others). T is float, Bf16 or Fp16.
 template <class T>
 void quantize(const T* x, std::int64_t rows, std::int64_t cols, std::int64_t stride,
               const GlobalScale* global, const EncodeOptions& options, std::uint8_t* codes,

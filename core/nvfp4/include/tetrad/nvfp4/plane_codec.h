@@ -25,7 +25,7 @@ using PlanesOut = PlanesAt<std::uint8_t>;
 // `first_row` of the tensor on.
 struct LastPlane {
   bool stochastic = false;
-  DrawStream draws;
+  DrawStream draws{};
   std::int64_t first_row = 0;
 };
 

@@ -13,6 +13,7 @@
 #include <tetrad/nvfp4/e2m1.h>
 #include <tetrad/nvfp4/e4m3.h>
 #include <tetrad/nvfp4/half.h>
+#include <tetrad/nvfp4/philox.h>
 
 namespace tetrad::nvfp4 {
 
@@ -28,11 +29,29 @@ enum class BlockShape : std::uint8_t { row16, tile16x16 };
 
 inline constexpr std::int64_t kBlock = 16;
 inline constexpr float kScaleRange = 2688.0f;  // 448 * 6, the greatest code times the greatest block scale
+inline constexpr float kFourOrSixRange =
+    1536.0f;  // 256 * 6: leaves room for a block scale 1.5 times as large
 
+// Which code a block's maximum becomes. six: 6. four_or_six: 6 or 4, whichever leaves the smaller sum of
+// absolute errors over the block, 6 when they are equal (Cook et al., arXiv 2512.02010); the global scale
+// then belongs to kFourOrSixRange.
+enum class BlockTarget : std::uint8_t { six, four_or_six };
+
+// How elements are rounded: to nearest, ties to even, or stochastically with draw 0 of `draws` (philox.h).
+enum class Rounding : std::uint8_t { nearest, stochastic };
+
+// target and rounding other than the first ones belong to profile te; a function that does not have what is
+// asked of it throws tetrad::Error(usage) and never encodes otherwise.
 struct EncodeOptions {
   Profile profile = Profile::te;
   GlobalRule global = GlobalRule::power_of_two;
   BlockShape block = BlockShape::row16;
+  BlockTarget target = BlockTarget::six;
+  Rounding rounding = Rounding::nearest;
+  DrawStream draws{};          // of a stochastic rounding
+  std::int64_t first_row = 0;  // row of the tensor that row 0 of the call is, for the draws
+
+  constexpr bool plain() const { return target == BlockTarget::six && rounding == Rounding::nearest; }
 };
 
 // The tensor's two-way scale. `decode` multiplies on the way back; `encode` is what the profile multiplies by
@@ -48,12 +67,12 @@ struct GlobalScale {
 inline constexpr int kMinGlobalExponent = -116;
 inline constexpr int kMaxGlobalExponent = 116;
 
-// The power-of-two rule; amax >= 0 and finite. amax = 0 gives 1.
-TETRAD_HD inline GlobalScale power_of_two_scale(float amax) {
+// The power-of-two rule: the smallest 2^k with 2^k * range >= amax; amax >= 0 and finite. amax = 0 gives 1.
+TETRAD_HD inline GlobalScale power_of_two_scale(float amax, float range = kScaleRange) {
   if (amax == 0.0f) return {};
-  // amax = m * 2^e with m in [1, 2); 2688 = 1.3125 * 2^11: the smallest 2^k with 2^k * 2688 >= amax.
-  const std::uint32_t u = abs_bits(amax);
-  int k = static_cast<int>(u >> 23) - 127 - 11 + ((u & 0x7FFFFFu) > 0x280000u ? 1 : 0);
+  // Both are m * 2^e with m in [1, 2).
+  const std::uint32_t u = abs_bits(amax), v = abs_bits(range);
+  int k = static_cast<int>(u >> 23) - static_cast<int>(v >> 23) + ((u & 0x7FFFFFu) > (v & 0x7FFFFFu) ? 1 : 0);
   if (k < kMinGlobalExponent) k = kMinGlobalExponent;
   if (k > kMaxGlobalExponent) k = kMaxGlobalExponent;
   return {bits_float(static_cast<std::uint32_t>(127 - k) << 23),
@@ -62,10 +81,10 @@ TETRAD_HD inline GlobalScale power_of_two_scale(float amax) {
 
 // The profile's own rule; amax >= 0 and finite. A scale that would be 0 or infinite becomes 1, as in TE and
 // compressed-tensors (torchao and ModelOpt divide by zero there).
-TETRAD_HD inline GlobalScale exact_scale(float amax, Profile profile) {
+TETRAD_HD inline GlobalScale exact_scale(float amax, Profile profile, float range = kScaleRange) {
   if (amax == 0.0f) return {};
   if (profile == Profile::te) {
-    float encode = kScaleRange / amax;
+    float encode = range / amax;
     if (encode > kFloatMax) encode = kFloatMax;
     if (encode == 0.0f) encode = 1.0f;
     return {encode, 1.0f / encode};
@@ -83,8 +102,9 @@ TETRAD_HD inline GlobalScale exact_scale(float amax, Profile profile) {
 }
 
 TETRAD_HD inline GlobalScale global_scale(float amax, const EncodeOptions& options) {
-  return options.global == GlobalRule::power_of_two ? power_of_two_scale(amax)
-                                                    : exact_scale(amax, options.profile);
+  const float range = options.target == BlockTarget::six ? kScaleRange : kFourOrSixRange;
+  return options.global == GlobalRule::power_of_two ? power_of_two_scale(amax, range)
+                                                    : exact_scale(amax, options.profile, range);
 }
 
 // How one block is encoded under profile P, elements of type T: scale() gives the block's E4M3 code from its

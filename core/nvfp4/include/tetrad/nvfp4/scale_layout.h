@@ -1,8 +1,8 @@
 // The block-scale layout that Blackwell's FP4 GEMMs read (cuBLASLt VEC16_UE4M3, torch SWIZZLE_32_4_4, torchao
 // to_blocked) and both ways between it and the row-major layout of checkpoints. Tiles of 128 rows x 4 block
 // columns are stored one after the other, row-major over tiles, 512 bytes each; inside a tile row r, column c
-// stands at (r % 32) * 16 + (r / 32) * 4 + c. Rows and columns are padded with zeros to whole tiles. CPU
-// only; one byte per scale.
+// stands at (r % 32) * 16 + (r / 32) * 4 + c. Rows and columns are padded with zeros to whole tiles. One
+// byte per scale; on a device: cuda/operand_codec.h.
 #pragma once
 
 #include <cstdint>
