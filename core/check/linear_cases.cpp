@@ -115,6 +115,7 @@ std::vector<Case> linear_cases(const Target& target) {
       add("parameter", check_parameter_kept);
       add("weights", check_weights);
       if (has(claims.weight_formats, "nvfp4_hi")) add("planes", check_planes);
+      if (has(claims.weight_formats, "nvfp4_hi_lo")) add("tied-planes", check_tied_planes);
       add("forward", check_forward);
       add("forward-by-element", check_forward_by_element);
       add("gather", check_gather);

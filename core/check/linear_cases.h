@@ -22,6 +22,7 @@ struct LinearPoint {
 // linear_weights.cpp: what prepare() makes of the parameter's values.
 Result check_weights(const Target& target, LinearPoint at);
 Result check_planes(const Target& target, LinearPoint at);
+Result check_tied_planes(const Target& target, LinearPoint at);
 Result check_parameter_kept(const Target& target, LinearPoint at);
 // linear_products.cpp: against fp64 on the dequantised weights.
 Result check_forward(const Target& target, LinearPoint at);

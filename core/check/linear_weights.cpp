@@ -6,8 +6,10 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <tetrad/nvfp4/plane_codec.h>
 #include <tetrad/nvfp4/reference.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace tetrad::check {
@@ -49,6 +51,36 @@ at::Tensor decode(const Planes& planes, std::int64_t cols) {
   at::Tensor out = at::empty({rows, cols}, at::kFloat);
   nvfp4::reference::dequantize(planes.codes.data_ptr<std::uint8_t>(), planes.scales.data_ptr<std::uint8_t>(),
                                planes.decode_scale, rows, cols, out.data_ptr<float>());
+  return out;
+}
+
+// `count` tied planes of w (fp32), the last one rounded to nearest.
+Planes encode_tied(const at::Tensor& w, int count) {
+  const std::int64_t rows = w.size(0), cols = w.size(1), padded = nvfp4::packed_cols(cols);
+  Planes planes;
+  const auto bytes = [&](std::int64_t columns) { return at::zeros({rows, columns}, at::kByte); };
+  planes.codes = bytes(padded / 2);
+  planes.scales = bytes(padded / 16);
+  planes.lo_codes = bytes(padded / 2);
+  if (count > 2) planes.lo2_codes = bytes(padded / 2);
+  const float* data = w.const_data_ptr<float>();
+  const auto global = nvfp4::power_of_two_scale(nvfp4::reference::amax(data, rows, cols, cols).value);
+  nvfp4::quantize_planes(data, rows, cols, cols, global, {},
+                         {planes.codes.data_ptr<std::uint8_t>(), planes.scales.data_ptr<std::uint8_t>(),
+                          planes.lo_codes.data_ptr<std::uint8_t>(),
+                          count > 2 ? planes.lo2_codes.data_ptr<std::uint8_t>() : nullptr});
+  planes.decode_scale = global.decode;
+  return planes;
+}
+
+// The exact sum of the planes, fp32 [rows, cols].
+at::Tensor decode_tied(const Planes& planes, std::int64_t cols, int count) {
+  at::Tensor out = at::empty({planes.codes.size(0), cols}, at::kFloat);
+  nvfp4::reference::dequantize_planes(
+      {planes.codes.data_ptr<std::uint8_t>(), planes.scales.data_ptr<std::uint8_t>(),
+       planes.lo_codes.data_ptr<std::uint8_t>(),
+       count > 2 ? planes.lo2_codes.data_ptr<std::uint8_t>() : nullptr},
+      planes.decode_scale, nvfp4::PlaneValue::exact, out.size(0), cols, out.data_ptr<float>());
   return out;
 }
 
@@ -191,6 +223,57 @@ Result check_planes(const Target& target, LinearPoint at) {
       {}};
 }
 
+// Residual planes: the weight is the sum of the planes, rounded once to the run's dtype, or hi alone where
+// the backend's options say so; whichever it is, every product uses that one.
+Result check_tied_planes(const Target& target, LinearPoint at) {
+  LinearRig rig(target, at.path, at.dtype);
+  rig.configure();
+  const bool three =
+      std::find(target.contract.claims.weight_formats.begin(), target.contract.claims.weight_formats.end(),
+                "nvfp4_hi_lo_lo2") != target.contract.claims.weight_formats.end();
+  Worst worst;
+  int checked = 0, sums = 0;
+  std::deque<Parameter> parameters;
+  for (const int count : {2, 3}) {
+    if (count == 3 && !three) continue;
+    for (const Size size : sizes) {
+      const Planes planes = encode_tied(awkward_weight(size.n, size.k, at::kFloat), count);
+      Parameter p;
+      p.name = fmt::format("check.tied.{}.weight", checked);
+      p.shape = {size.n, size.k};
+      p.format = count == 2 ? Format::nvfp4_hi_lo : Format::nvfp4_hi_lo_lo2;
+      p.planes = {rig.to_device(planes.codes), rig.to_device(planes.scales), planes.decode_scale,
+                  rig.to_device(planes.lo_codes),
+                  count == 3 ? rig.to_device(planes.lo2_codes) : at::Tensor()};
+      parameters.push_back(std::move(p));
+      WeightId id = -1;
+      require_ok(rig.backend.prepare(parameters.back(), id),
+                 fmt::format("prepare of {} tied planes [{}, {}]", count, size.n, size.k));
+      at::Tensor got;
+      require_ok(rig.backend.dequantized(id, got), "dequantized");
+      require(got.defined() && got.scalar_type() == at.dtype, "dequantized gave " + describe(got));
+      const at::Tensor hi = decode(planes, size.k), sum = decode_tied(planes, size.k, count);
+      const bool alone = at::equal(got.to(at::kCPU), hi.to(at.dtype)) && !at::equal(hi, sum);
+      if (!alone) require_codec(got, sum);
+      sums += alone ? 0 : 1;
+      const at::Tensor weight = to_fp64(got);
+      for (const std::int64_t rows : {1, 40}) {
+        const at::Tensor x = rig.input(rows, size.k);
+        require_product(
+            rig.forward(id, x, Pass::eval), to_fp64(x), weight.t(), rig.bound,
+            fmt::format("forward of {} with {} tied planes [{}, {}]", describe(x), count, size.n, size.k),
+            worst);
+      }
+      ++checked;
+    }
+  }
+  require(sums == 0 || sums == checked, "some weights are the sum of their planes, others hi alone");
+  return {fmt::format("{} matrices, {}; products at {:.2g} of the bound", checked,
+                      sums == 0 ? "the hi plane alone" : "the sum of their planes", worst.ratio),
+          {{"matrices", checked}, {"worst_of_bound", worst.ratio}},
+          {}};
+}
+
 Result check_parameter_kept(const Target& target, LinearPoint at) {
   LinearRig rig(target, at.path, at.dtype);
   rig.configure();
@@ -208,7 +291,7 @@ Result check_parameter_kept(const Target& target, LinearPoint at) {
     require(!replaced, "prepare dropped the parameter's dense values on the training path");
     require_equal(p.dense, rig.to_device(dense), "prepare on the training path: the parameter's values");
   } else if (replaced) {
-    require(p.format == Format::nvfp4_hi || p.format == Format::nvfp4_hi_lo || p.format == Format::opaque,
+    require(p.format != Format::fp32 && p.format != Format::bf16 && p.format != Format::fp16,
             "prepare dropped the parameter's dense values, but left its format");
     if (p.format == Format::nvfp4_hi)
       require(p.planes.codes.defined() && p.planes.scales.defined(),

@@ -1,11 +1,13 @@
 #include "device/choose.h"
 
 #include <ATen/Context.h>
+#include <ATen/Version.h>
 #include <dlfcn.h>
 #include <tetrad/base/error.h>
 
 #include "device/cuda_ops.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 
@@ -80,6 +82,12 @@ CudaOps* cuda_ops_for(const at::Tensor& t) noexcept {
   const bool taken = loaded_ops != nullptr && t.is_cuda() && t.is_contiguous() &&
                      (t.scalar_type() == at::kBFloat16 || t.scalar_type() == at::kHalf);
   return taken ? loaded_ops : nullptr;
+}
+
+std::string hardware_name(const Choice& choice) {
+  if (choice.runtime == nullptr) return "cpu " + at::get_cpu_capability();
+  const DeviceInfo info = choice.runtime->info(std::max<int>(choice.device.index(), 0));
+  return info.name + " sm_" + std::to_string(info.major) + std::to_string(info.minor);
 }
 
 }  // namespace tetrad::device

@@ -20,4 +20,8 @@ struct Choice {
 // for by name and cannot be had, or when there is no device N.
 Choice choose(const std::string& name);
 
+// What the device is, wherever it is: "NVIDIA H100 80GB HBM3 sm_90", "cpu AVX512". Results of verifications are
+// kept under this name.
+std::string hardware_name(const Choice& choice);
+
 }  // namespace tetrad::device

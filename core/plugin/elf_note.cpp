@@ -294,4 +294,9 @@ ElfImage read_elf(const std::filesystem::path& file, ElfDetail detail) {
   return image;
 }
 
+std::string own_build_id() {
+  const std::string id = read_elf("/proc/self/exe").build_id;
+  return id.empty() ? "none" : id;
+}
+
 }  // namespace tetrad::plugin

@@ -39,4 +39,7 @@ const char* host_machine() noexcept;
 
 ElfImage read_elf(const std::filesystem::path& file, ElfDetail detail = ElfDetail::note);
 
+// The build id of this program's own file; "none" where it has none.
+std::string own_build_id();
+
 }  // namespace tetrad::plugin

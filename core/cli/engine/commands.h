@@ -15,5 +15,6 @@ int run_train(Control& control);
 int run_doctor(Control& control);
 int run_why(Control& control);
 int run_check(Control& control);
+int run_verify(Control& control);
 
 }  // namespace tetrad::cli

@@ -65,7 +65,7 @@ int main() {
       {"logits", tetrad::cli::run_logits},       {"eval", tetrad::cli::run_eval},
       {"doctor", tetrad::cli::run_doctor},       {"why", tetrad::cli::run_why},
       {"check", tetrad::cli::run_check},         {"train", tetrad::cli::run_train},
-      {"gradients", tetrad::cli::run_gradients},
+      {"gradients", tetrad::cli::run_gradients}, {"verify", tetrad::cli::run_verify},
   };
   std::unique_ptr<tetrad::cli::Control> control;
   try {

@@ -54,6 +54,7 @@ class PluginObject {
 
   const std::string& id() const noexcept { return plugin_->id(); }
   const std::string& version() const noexcept { return plugin_->version(); }
+  const std::string& build_id() const noexcept { return plugin_->build_id(); }
   Interface* operator->() const noexcept { return marked_.get(); }
   Interface& operator*() const noexcept { return *marked_; }
 

@@ -2,6 +2,7 @@
 
 #include "cli/engine/input_file.h"
 #include "cli/engine/process_clock.h"
+#include "cli/engine/verified_kernels.h"
 #include "io/memory.h"
 #include "model/generation_config.h"
 #include "model/plugin_call.h"
@@ -113,6 +114,7 @@ void Session::load_plugins() {
   }
   model::check(backend_->configure(setup_), id, "configure");
   kv_ = open_plugin<KvPolicy>(run(), device_.device.is_cuda());
+  refuse_failed_kernels(device_, {{backend_.id(), backend_.build_id()}, {kv_.id(), kv_.build_id()}});
   if (listener_ != nullptr) listener_->configured(setup_);
 
   identity_.path = config().at("path").get<std::string>();

@@ -251,6 +251,20 @@ class Builder {
 
     CLI::App* doctor = command(&app_, "doctor", "What this machine, these plugins and the engine can do");
     json(doctor, "As JSON");
+    CLI::Option* verify = doctor->add_flag(
+        "--verify", a_.verify,
+        "Run every kernel that a run here would use against plain code; what fails is refused afterwards");
+    doctor->add_option("--device", a_.device, "What to verify: auto, cpu, cuda or cuda:N")
+        ->capture_default_str()
+        ->needs(verify);
+    doctor->add_option("--out", a_.out, "The report of a verification (default: tetrad-verify.json)")
+        ->type_name("FILE")
+        ->needs(verify);
+    doctor->add_option("--timeout-secs", a_.timeout_secs, "Seconds for all of a verification")
+        ->check(CLI::Range(1.0, 3600.0))
+        ->capture_default_str()
+        ->needs(verify);
+    plugin_path(doctor);
     doctor->add_option("--engine", a_.engine, "")->group("");
   }
 

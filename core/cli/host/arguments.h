@@ -33,7 +33,7 @@ struct Arguments {
   std::string device = "auto";       // plugins why, check
   std::vector<std::string> options;  // plugins check: key=value
   std::vector<std::string> cases;    // plugins check: patterns
-  double timeout_secs = 60;          // plugins check: for each case
+  double timeout_secs = 60;          // plugins check: for each case; doctor --verify: for all
 
   std::string limit_gb = "auto";  // guard
   std::string soft_gb = "none";
@@ -63,6 +63,7 @@ struct Arguments {
   bool origins = false;    // config show
   bool markdown = false;   // config schema
   bool no_engine = false;  // plugins why
+  bool verify = false;     // doctor; `out` and `device` belong to it
 };
 
 // What to do instead when the line was answered already (--help, --version): the text for stdout.

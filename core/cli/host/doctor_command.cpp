@@ -2,9 +2,12 @@
 #include "cli/doctor/gpu.h"
 #include "cli/doctor/guard_facts.h"
 #include "cli/doctor/machine.h"
+#include "cli/doctor/verified.h"
 #include "cli/host/commands.h"
 #include "cli/launch/engine_path.h"
+#include "cli/launch/option_arguments.h"
 #include "cli/launch/prepare.h"
+#include "cli/supervise/supervisor.h"
 #include "guard/settings.h"
 #include "guard/tree.h"
 #include "plugin/commands.h"
@@ -14,6 +17,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
 
 namespace tetrad::cli {
 
@@ -142,9 +148,57 @@ void print_plugins(const json& plugins) {
   }
 }
 
+// The engine runs the cases, under the guard: what is being verified may be broken in any way.
+int verify(const Arguments& arguments) {
+  const plugin::Registry registry = open_registry(arguments.plugin_paths, {}, {});
+  RunMessage run;
+  run.command = "verify";
+  json options = json::object(), facts = collect_facts(arguments);
+  facts.erase("engine");  // the files of another process
+  for (const plugin::Candidate& candidate : registry.candidates()) {
+    if (!candidate.usable()) continue;
+    const auto& kinds = candidate.metadata->kinds;
+    const bool checked = std::any_of(kinds.begin(), kinds.end(), [](const std::string& kind) {
+      return kind == "linear" || kind == "kv_cache";
+    });
+    if (!checked) continue;
+    try {
+      options[candidate.id] = read_option_arguments(*candidate.metadata, {});
+    } catch (const Error& error) {  // an option without a default: nobody says what to verify
+      fmt::print(stderr, "[verify] plugin {} is left out: {}\n", candidate.id, error.what());
+      continue;
+    }
+    run.plugins.push_back({kinds.front(), candidate.id, candidate.file.string(), candidate.metadata->version,
+                           candidate.metadata->to_json()});
+  }
+  char time[32];
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  ::gmtime_r(&now, &utc);
+  std::strftime(time, sizeof(time), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  run.args = {{"device", arguments.device},
+              {"options", options},
+              {"facts", facts},
+              {"time", time},
+              {"out", std::filesystem::absolute(arguments.out.value_or("tetrad-verify.json")).string()},
+              {"state", verified_file().string()},
+              {"timeout_secs", arguments.timeout_secs},
+              {"json", arguments.json}};
+  guard::Settings limits;
+  limits.limit_gb = guard::LimitWord::automatic;
+  Supervision supervision;
+  supervision.limits = guard::make_limits(limits, guard::read_capacity());
+  run.guard_limit_bytes = supervision.limits->limit_bytes;
+  ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);  // as in `plugins check`
+  Program engine;
+  engine.file = arguments.engine.empty() ? find_engine(program_folder()).string() : arguments.engine;
+  return supervise(std::move(engine), run, supervision).exit_code;
+}
+
 }  // namespace
 
 int run_doctor_command(const Arguments& arguments) {
+  if (arguments.verify) return verify(arguments);
   const json facts = collect_facts(arguments);
   if (arguments.json) {
     fmt::print("{}\n", facts.dump(2, ' ', false, json::error_handler_t::replace));

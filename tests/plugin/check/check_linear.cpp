@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -34,6 +35,8 @@ using tetrad::WeightId;
 class CheckLinear final : public tetrad::LinearBackend {
  public:
   explicit CheckLinear(const tetrad::Options& options) : fault_(options.get<std::string>("fault")) {
+    // For commands that take no plugin options.
+    if (const char* fault = std::getenv("TETRAD_CHECK_FAULT"); fault != nullptr && is("none")) fault_ = fault;
     if (is("throws_in_constructor")) throw StatusError(StatusCode::invalid_option, "I do not want to");
     if (is("crashes_in_constructor")) crash();
   }
