@@ -43,6 +43,7 @@ struct Rig {
                          {"compute", std::string("auto")},
                          {"profile", std::string("te")},
                          {"global_scale", std::string("power_of_two")},
+                         {"forward", std::string("hi+lo")},
                          {"head", std::string("packed")},
                          {"embedding", std::string("dense")}})),
         kv(Options({{"reserve_tokens", std::int64_t{1}}, {"growth", 1.0}})) {

@@ -264,7 +264,6 @@ class Builder {
         ->check(CLI::Range(1.0, 3600.0))
         ->capture_default_str()
         ->needs(verify);
-    plugin_path(doctor);
     doctor->add_option("--engine", a_.engine, "")->group("");
   }
 

@@ -46,10 +46,15 @@ __global__ void dequantize_planes_kernel(PlanesView planes, float decode_scale, 
     BlockCodes codes[P];
 #pragma unroll
     for (int p = 0; p < P; ++p) codes[p] = load_codes(plane(planes, p) + i * 8);
+    const std::uint8_t scale = planes.scales[i];
+    const bool nan = (scale & 0x7F) == kE4m3Nan;
     float values[16];
-    decode_block(codes, planes.scales[i], 1.0f, values);
+    decode_block(codes, scale, 1.0f, values);
 #pragma unroll
-    for (int k = 0; k < 16; ++k) values[k] = (Folded ? folded(values[k]) : values[k]) * decode_scale;
+    for (int k = 0; k < 16; ++k) {
+      const float value = (Folded ? folded(values[k]) : values[k]) * decode_scale;
+      values[k] = nan ? bits_float(kFloatNan) : value;  // the reference's NaN, not the multiplier's
+    }
     store_block_at<kFlat>(values, i, cols, out);
   }
 }

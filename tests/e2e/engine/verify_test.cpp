@@ -56,7 +56,7 @@ TEST_F(Verify, PassesAndWritesOneReport) {
   EXPECT_THAT(done.at("device").get<std::string>(), HasSubstr("cpu "));
   std::set<std::string> seen;
   for (const json& each : done.at("kernels")) {
-    EXPECT_EQ(each.at("verdict"), "pass") << each.dump();
+    EXPECT_THAT(each.at("verdict").get<std::string>(), testing::AnyOf("pass", "skip")) << each.dump();
     EXPECT_FALSE(each.at("build_id").get<std::string>().empty());
     seen.insert(each.at("owner").get<std::string>() + " " + each.at("kernel").get<std::string>());
   }

@@ -31,6 +31,7 @@ Options nvfp4_options(const std::string& compute = "auto", const std::string& he
                   {"compute", compute},
                   {"profile", std::string("te")},
                   {"global_scale", std::string("power_of_two")},
+                  {"forward", std::string("hi+lo")},
                   {"head", head},
                   {"embedding", std::string("dense")}});
 }
