@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 namespace {
 
 json describe(const fs::path& folder, bool latest, bool verify) {
-  json entry = {{"folder", fs::absolute(folder).lexically_normal().string()}, {"latest", latest}};
+  json entry = {{"folder", fs::canonical(folder).string()}, {"latest", latest}};
   try {
     const auto checkpoint = train::Checkpoint::open(folder);
     if (verify) checkpoint.verify();

@@ -38,11 +38,12 @@ TEST_F(Checkpoints, WholeOnes) {
   EXPECT_EQ(all.exit_code, 0) << all.err;
   EXPECT_THAT(all.out, AllOf(HasSubstr("verified  step-00000010  0.0 MB, 5 tensors\n"),
                              HasSubstr("verified  step-00000030  0.0 MB, 5 tensors, latest\n")));
-  const Result one = run_host({"checkpoints", "verify", (folder_ / "step-00000020").string(), "--json"});
+  const Result one = run_host({"checkpoints", "verify", (folder_ / "step-00000020/").string(), "--json"});
   EXPECT_EQ(one.exit_code, 0);
   const auto entries = nlohmann::json::parse(one.out).at("checkpoints");
   ASSERT_EQ(entries.size(), 1U);
   EXPECT_EQ(entries[0].at("step"), 20);
+  EXPECT_THAT(entries[0].at("folder").get<std::string>(), testing::EndsWith("/step-00000020"));
   EXPECT_EQ(entries[0].at("identity").at("model"), "tiny");
 }
 
