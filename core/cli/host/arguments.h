@@ -40,7 +40,7 @@ struct Arguments {
   std::vector<std::string> sensors;
   std::string report;
   bool refuse_blind = false;
-  bool verify = false;
+  bool verify = false;  // guard; doctor, where `out` and `device` belong to it
   double over_secs = 0;
   double poll_secs = 0.5;
   double host_floor_gb = 0.5;
@@ -63,7 +63,6 @@ struct Arguments {
   bool origins = false;    // config show
   bool markdown = false;   // config schema
   bool no_engine = false;  // plugins why
-  bool verify = false;     // doctor; `out` and `device` belong to it
 };
 
 // What to do instead when the line was answered already (--help, --version): the text for stdout.
