@@ -3,6 +3,7 @@
 #include "check/kv_cases.h"
 #include "check/linear_cases.h"
 #include "check/linear_rig.h"
+#include "check/optimizer_cases.h"
 #include "plugin/loader.h"
 
 #include <fmt/format.h>
@@ -42,14 +43,16 @@ std::vector<Case> cases_for(const Target& target) {
       more = linear_cases(target);
     } else if (kind == "kv_cache") {
       more = kv_cases(target);
+    } else if (kind == "optimizer") {
+      more = optimizer_cases(target);
     } else {
-      more.push_back(
-          {kind + "/known", [kind]() -> Result {
-             throw Failure(fmt::format(
-                 "this host has no checks for kind '{}' (it has some for linear and kv_cache): that its "
-                 "objects can be made is all that was seen",
-                 kind));
-           }});
+      more.push_back({kind + "/known", [kind]() -> Result {
+                        throw Failure(
+                            fmt::format("this host has no checks for kind '{}' (it has some for linear, "
+                                        "kv_cache and optimizer): that its "
+                                        "objects can be made is all that was seen",
+                                        kind));
+                      }});
     }
     cases.insert(cases.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   }

@@ -42,6 +42,7 @@ TEST(ShippedPlugins, AreUsableAndSayWhatTheyAre) {
                                  {"linear", "backend-bf16"},
                                  {"linear", "backend-nvfp4"},
                                  {"optimizer", "optim-adamw"},
+                                 {"optimizer", "optim-adamw-int8"},
                                  {"optimizer", "optim-adamw-nvfp4"}}) {
     const plugin::Candidate candidate = registry().find(kind, id);
     EXPECT_TRUE(candidate.usable()) << candidate.describe_refusal();
