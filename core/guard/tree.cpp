@@ -160,6 +160,8 @@ std::size_t ProcessTree::kill_once() noexcept {
 
 std::size_t ProcessTree::kill_all(double patience_secs, void (*reap)(void*), void* context) noexcept {
   const std::int64_t end = monotonic_ns() + static_cast<std::int64_t>(patience_secs * 1e9);
+  constexpr int longest_wait_ms = 8;
+  int wait_ms = 1;
   int empty_scans = 0;
   kill_once();  // those that are known, before all else
   for (;;) {
@@ -172,7 +174,8 @@ std::size_t ProcessTree::kill_all(double patience_secs, void (*reap)(void*), voi
     if (monotonic_ns() >= end) return left ? std::max<std::size_t>(members_, 1) : 0;
     kill_once();
     if (reap != nullptr) reap(context);
-    if (left) ::poll(nullptr, 0, 1);
+    // Giving memory back takes the kernel a while; looking on too closely would take it the processor.
+    if (left) ::poll(nullptr, 0, std::min(wait_ms++, longest_wait_ms));
   }
 }
 

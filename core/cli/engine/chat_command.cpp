@@ -9,6 +9,7 @@
 #include "cli/engine/conversation_record.h"
 #include "cli/engine/process_clock.h"
 #include "cli/engine/session.h"
+#include "cli/engine/soft_stage.h"
 #include "text/utf8.h"
 
 #include <fmt/format.h>
@@ -57,9 +58,11 @@ class ModelConversation : public Conversation {
     control.phase("input");  // a Ctrl-C at the prompt does not count together with one during the answer
     std::atomic<bool>& interrupt = control.interrupt();
     interrupt.store(false);
+    answer_soft_stage(session_);
     const auto on_text = [this](std::string_view piece) {
       if (first_token_seconds_ == 0.0) first_token_seconds_ = seconds_since_host_start();
       print(piece);
+      answer_soft_stage(session_);
     };
     const generate::TurnResult result = chat_.turn(prompt, on_text, interrupt);
     print("\n");

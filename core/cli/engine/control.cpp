@@ -1,5 +1,7 @@
 #include "cli/engine/control.h"
 
+#include "cli/engine/soft_stage.h"
+
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <tetrad/base/error.h>
@@ -34,7 +36,9 @@ Control::~Control() {
 void Control::listen() {
   try {
     while (const std::optional<nlohmann::json> message = channel_.receive()) {
-      if (!std::holds_alternative<StopMessage>(parse_message(*message))) continue;
+      const Message parsed = parse_message(*message);
+      if (const auto* soft = std::get_if<SoftMessage>(&parsed)) soft_stage().request(soft->epoch);
+      if (!std::holds_alternative<StopMessage>(parsed)) continue;
       interrupt_.store(true);
       const std::uint64_t one = 1;
       const ssize_t written = ::write(wake_fd_, &one, sizeof one);

@@ -3,6 +3,7 @@
 #include "cli/engine/conversation_record.h"
 #include "cli/engine/process_clock.h"
 #include "cli/engine/session.h"
+#include "cli/engine/soft_stage.h"
 
 #include <tetrad/base/error.h>
 
@@ -38,6 +39,7 @@ int run_generate(Control& control) {
   const auto on_text = [&](std::string_view piece) {
     if (first_token == 0.0) first_token = seconds_since_host_start();
     if (!json) print(piece);
+    answer_soft_stage(session);
   };
   std::atomic<bool>& interrupt = control.interrupt();
   const std::vector<std::int32_t> ids = raw ? session.prompt_ids(prompt, true) : std::vector<std::int32_t>{};

@@ -1,6 +1,7 @@
 #include "cli/supervise/supervisor.h"
 
 #include "cli/protocol/channel.h"
+#include "cli/supervise/guard_status.h"
 #include "cli/supervise/signals.h"
 #include "cli/supervise/terminal.h"
 #include "guard/group.h"
@@ -223,52 +224,8 @@ class Supervisor {
     if (closed) outer_open_ = false;  // it has ended, and so shall we: its keeper sees to that
   }
 
-  // What `host guard status` shows.
   nlohmann::json status() const {
-    const auto number = [](const std::optional<std::uint64_t>& value) {
-      return value ? nlohmann::json(*value) : nlohmann::json(nullptr);
-    };
-    const guard::Limits& limits = guard_->limits();
-    const guard::Sample& sample = guard_->sample();
-    const guard::State& state = guard_->state();
-    nlohmann::json sensors = {{{"id", "guard-host"}, {"evidence", "built in"}, {"problem", nullptr}}};
-    for (const auto& feed : guard_->feeds()) {
-      sensors.push_back(
-          {{"id", feed->id()},
-           {"helper_pid", feed->pid()},
-           {"evidence", feed->evidence()},
-           {"reading_s", feed->reading_secs()},
-           {"restarts", feed->restarts()},
-           {"problem", feed->problem().empty() ? nlohmann::json(nullptr) : nlohmann::json(feed->problem())}});
-    }
-    return {{"guard_pid", ::getpid()},
-            {"child_pid", child_},
-            {"command", command_},
-            {"uptime_s", static_cast<double>(guard::monotonic_ns() - started_ns_) * 1e-9},
-            {"phase", guard_->phase()},
-            {"limits",
-             {{"limit_bytes", number(limits.limit_bytes)},
-              {"device_limit_bytes", number(limits.device_limit_bytes)},
-              {"soft_bytes", number(limits.soft_bytes)},
-              {"host_floor_bytes", limits.host_floor_bytes},
-              {"over_secs", limits.over_secs},
-              {"poll_secs", limits.poll_secs}}},
-            {"tree_bytes", number(sample.tree_bytes)},
-            {"device_bytes", number(sample.device_bytes)},
-            {"unified", sample.unified},
-            {"available_bytes", number(sample.available_bytes)},
-            {"peak_tree_bytes", number(state.peak_tree_bytes)},
-            {"peak_device_bytes", number(state.peak_device_bytes)},
-            {"lowest_available_bytes", number(state.lowest_available_bytes)},
-            {"processes", tree_.size()},
-            {"next_reading_s", guard_->decision().next_secs},
-            {"sensors", sensors},
-            {"locked", standing_.locked},
-            {"prioritised", standing_.prioritised},
-            {"spared_by_oom", standing_.spared},
-            {"control_group",
-             group_->exists() ? nlohmann::json(group_->path().string()) : nlohmann::json(nullptr)},
-            {"keeper_pid", keeper_->pid()}};
+    return guard_status(*guard_, {child_, command_, started_ns_, tree_.size(), standing_, *group_, *keeper_});
   }
 
   // The soft stage. A program of any kind gets SIGTERM once, the engine a message each time.

@@ -1,7 +1,7 @@
 // A stand-in for tetrad-engine that does what its prompt says, so that every way an engine can end or
 // misbehave is tested without a model. Orders:
 //   exit N | silent N | signal N | echo | hang | loading | ignore-term | hog MIB | nested-hog MIB |
-//   leave-child | stops | garbage | terminal | read | facts
+//   soft MIB | leave-child | stops | garbage | terminal | read | facts
 #include "cli/protocol/channel.h"
 #include "cli/protocol/messages.h"
 
@@ -137,6 +137,21 @@ int main() {
   if (word == "hog") {
     hog(number);
     sleep_forever();
+  }
+  if (word == "soft") {
+    hog(number);
+    const auto message = channel.receive();
+    if (!message) return 98;
+    const Message parsed = parse_message(*message);
+    const auto& asked = std::get<SoftMessage>(parsed);
+    say("asked " + std::to_string(asked.epoch) + " limit " + std::to_string(asked.limit_bytes));
+    channel.send(to_json(PhaseMessage{
+        "soft_done",
+        1,
+        {},
+        {{"epoch", asked.epoch}, {"freed_bytes", std::uint64_t{64} << 20}, {"done", {"nothing"}}}}));
+    ::poll(nullptr, 0, 200);
+    return finish(channel, 0);
   }
   if (word == "nested-hog") {
     if (::fork() == 0) {

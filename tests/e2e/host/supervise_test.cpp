@@ -200,6 +200,18 @@ TEST_F(Supervise, TheGuardActsWhileTheEngineIsStopped) {
   EXPECT_EQ(host.finish(), 124) << host.seen();
 }
 
+TEST_F(Supervise, InTheSoftStageTheEngineIsAskedAndItsAnswerSaid) {
+  const Result result =
+      generate("soft 120", {"--set", "guard.limit_gb=0.5", "guard.soft_gb=0.1", "guard.poll_secs=0.05"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("asked 1 limit 536870912"));
+  EXPECT_THAT(result.err,
+              testing::ContainsRegex("\\[guard\\] soft limit passed: tree_mem=[0-9]+ MiB soft=102 MiB; the "
+                                     "engine is asked to give memory back\n"));
+  EXPECT_THAT(result.err, testing::ContainsRegex("soft stage: the engine gave back 64 MiB in [0-9]+ ms"));
+  EXPECT_THAT(result.err, testing::ContainsRegex("\\[guard\\] peak .* at=turn 1"));
+}
+
 TEST_F(Supervise, WithoutALimitTheRunSaysSo) {
   const Result result = generate("echo");
   EXPECT_EQ(result.exit_code, 0);

@@ -147,6 +147,12 @@ TEST(Messages, EveryTypeSurvivesTheRoundTrip) {
   EXPECT_FALSE(std::get<RunMessage>(parse_message(to_json(run))).run_dir.has_value());
 
   EXPECT_EQ(std::get<StopMessage>(parse_message(to_json(StopMessage{"interrupt"}))).reason, "interrupt");
+  const auto soft = std::get<SoftMessage>(parse_message(to_json(SoftMessage{3, 100, 90, 120})));
+  EXPECT_EQ(soft.epoch, 3U);
+  EXPECT_EQ(soft.bytes_now, 100U);
+  EXPECT_EQ(soft.soft_bytes, 90U);
+  EXPECT_EQ(soft.limit_bytes, 120U);
+  EXPECT_THROW(parse_message({{"v", 1}, {"type", "soft"}, {"epoch", -1}}), Error);
   const PhaseMessage phase{"model_loaded", 7, std::nullopt, {}};
   EXPECT_EQ(to_json(phase).dump(),
             R"({"bytes_forecast":null,"bytes_now":7,"name":"model_loaded","type":"phase","v":1})");
