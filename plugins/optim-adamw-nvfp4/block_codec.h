@@ -1,7 +1,6 @@
-// The codec of one block as a device runs it fast: the same bits as e2m1_encode, e2m1_encode_stochastic and
-// plane_sum (tetrad/nvfp4), with few integer operations, which are what bounds the update on a device. On the
-// host these functions are the codec's own; the tricks that need no device compile there too, and tests
-// compare them with the codec.
+// The codec of one block, fast: the same bits as e2m1_encode, e2m1_encode_stochastic and plane_sum
+// (tetrad/nvfp4), which tests compare it with, without branches and with few integer operations, which are
+// what bounds the update on a device.
 #pragma once
 
 #include <tetrad/nvfp4/planes.h>
@@ -24,8 +23,15 @@ TETRAD_HD inline float round_magnitude(float magnitude) {
 }
 
 // The code of a magnitude on the grid, in bits 22 .. 24: E2M1 is a float that has lost 126 of its exponent.
+// The host, which is slow at subnormal numbers, moves what is below 1 into the binade above instead.
 TETRAD_HD inline std::uint32_t grid_code_at_22(float magnitude) {
+#ifdef __CUDA_ARCH__
   return nvfp4::float_bits(magnitude * 1.1754943508222875e-38f);
+#else
+  const bool below = magnitude < 1.0f;
+  const float normal = below ? magnitude + 1.0f : magnitude;
+  return nvfp4::float_bits(normal) - ((below ? 254u : 252u) << 22);
+#endif
 }
 
 // e2m1_encode_stochastic without its sign: 16 bits of fraction, drawn against, in whole steps of the binade.
@@ -38,7 +44,7 @@ TETRAD_HD inline std::uint32_t stochastic_magnitude(float magnitude, std::uint32
   // Truncated without a conversion: 2^23 leaves no fraction, and rounding is towards zero.
   const std::uint32_t fixed = __float_as_uint(__fadd_rz(steps_16, 8388608.0f)) - 0x4B000000u;
 #else
-  const auto fixed = static_cast<std::uint32_t>(steps_16);
+  const auto fixed = static_cast<std::uint32_t>(static_cast<std::int32_t>(steps_16));
 #endif
   return ((fixed + draw) >> 16) + (binade >> 22) - 254u;
 }
@@ -64,7 +70,9 @@ TETRAD_HD inline void decode_codes(const BlockCodes& codes, float (&out)[16]) {
     out[i / 4 * 8 + i % 4 + 4] = two.y;
   }
 #else
-  for (int k = 0; k < 16; ++k) out[k] = nvfp4::e2m1_decode(nvfp4::code_at(codes, k));
+  static constexpr float kValues[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
+                                        -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};
+  for (int k = 0; k < 16; ++k) out[k] = kValues[nvfp4::code_at(codes, k)];
 #endif
 }
 
@@ -91,52 +99,86 @@ TETRAD_HD inline void decode_sums(const BlockCodes (&planes)[P], float (&out)[16
     }
   }
 #else
-  for (int k = 0; k < 16; ++k) out[k] = nvfp4::plane_sum(planes, k);
-#endif
-}
-
-// Puts the code at 22 .. 24 of `at_22` to place k of its word, and the sign of `value`.
-TETRAD_HD inline std::uint32_t placed(std::uint32_t at_22, int k) {
-  const int at = 4 * (k % 8);
-  return at <= 22 ? at_22 >> (22 - at) : at_22 << (at - 22);
-}
-TETRAD_HD inline std::uint32_t placed_sign(float value, int k) {
-  return (nvfp4::float_bits(value) & 0x80000000u) >> (28 - 4 * (k % 8));
-}
-
-// e2m1_encode of y, at place k of its word.
-TETRAD_HD inline std::uint32_t encode_nearest(float y, int k) {
-#ifdef __CUDA_ARCH__
-  return placed(grid_code_at_22(round_magnitude(fabsf(y))), k) | placed_sign(y, k);
-#else
-  return static_cast<std::uint32_t>(nvfp4::e2m1_encode(y)) << (4 * (k % 8));
-#endif
-}
-
-// encode_element<P, true>: the codes of y in P planes, each or-ed to place k of its word.
-template <int P>
-TETRAD_HD inline void encode_planes(float y, std::uint32_t draw, int k, BlockCodes (&planes)[P]) {
-#ifdef __CUDA_ARCH__
-#pragma unroll
-  for (int p = 0; p < P - 1; ++p) {
-    const float grid = round_magnitude(fabsf(y));
-    planes[p].word[k / 8] |= placed(grid_code_at_22(grid), k) | placed_sign(y, k);
-    y = (y - copysignf(grid, y)) * 4.0f;
+  decode_codes(planes[0], out);
+  float part = 0.25f;  // every sum is exact
+  for (int p = 1; p < P; ++p, part *= 0.25f) {
+    float residual[16];
+    decode_codes(planes[p], residual);
+    for (int k = 0; k < 16; ++k) out[k] += part * residual[k];
   }
-  planes[P - 1].word[k / 8] |= stochastic_magnitude(fabsf(y), draw) << (4 * (k % 8)) | placed_sign(y, k);
-#else
-  const std::uint32_t codes = nvfp4::encode_element<P, true>(y, draw);
-  for (int p = 0; p < P; ++p) planes[p].word[k / 8] |= ((codes >> (4 * p)) & 0xFu) << (4 * (k % 8));
 #endif
 }
 
-// The code of a value >= 0, rounded stochastically.
-TETRAD_HD inline std::uint32_t encode_positive(float y, std::uint32_t draw) {
-#ifdef __CUDA_ARCH__
-  return stochastic_magnitude(y, draw);
-#else
-  return nvfp4::e2m1_encode_stochastic(y, draw);
-#endif
+TETRAD_HD inline float magnitude_of(float y) {
+  return nvfp4::bits_float(nvfp4::abs_bits(y));
+}
+
+// The codes of a block, one a word from bit kFrom on, into their places.
+template <int kFrom>
+TETRAD_HD inline BlockCodes packed(const std::uint32_t (&codes)[16]) {
+  BlockCodes out;
+  TETRAD_NVFP4_UNROLL
+  for (int half = 0; half < 2; ++half) {
+    std::uint32_t word = 0;
+    TETRAD_NVFP4_UNROLL
+    for (int j = 0; j < 8; ++j) {
+      const std::uint32_t code = codes[8 * half + j];
+      word |= 4 * j >= kFrom ? code << (4 * j >= kFrom ? 4 * j - kFrom : 0)
+                             : code >> (4 * j < kFrom ? kFrom - 4 * j : 0);
+    }
+    out.word[half] = word;
+  }
+  return out;
+}
+
+// The sign bit of a code that starts at bit kFrom.
+template <int kFrom>
+TETRAD_HD inline std::uint32_t sign_code(float y) {
+  return (nvfp4::float_bits(y) >> (28 - kFrom)) & (8u << kFrom);
+}
+
+// e2m1_encode of 16 values.
+TETRAD_HD inline BlockCodes encode_nearest(const float (&y)[16]) {
+  std::uint32_t codes[16];
+  TETRAD_NVFP4_UNROLL
+  for (int k = 0; k < 16; ++k)
+    codes[k] = grid_code_at_22(round_magnitude(magnitude_of(y[k]))) | sign_code<22>(y[k]);
+  return packed<22>(codes);
+}
+
+// Codes of values >= 0, rounded stochastically with draw 1 of the words, and not below `least`.
+TETRAD_HD inline BlockCodes encode_positive(const float (&y)[16], const std::uint32_t (&words)[16],
+                                            std::uint32_t least) {
+  std::uint32_t codes[16];
+  TETRAD_NVFP4_UNROLL
+  for (int k = 0; k < 16; ++k) {
+    const std::uint32_t code = stochastic_magnitude(y[k], nvfp4::draw1(words[k]));
+    codes[k] = code > least ? code : least;
+  }
+  return packed<0>(codes);
+}
+
+// encode_element<P, true> of 16 values with draw 0 of the words; y is used up.
+template <int P>
+TETRAD_HD inline void encode_planes(float (&y)[16], const std::uint32_t (&words)[16],
+                                    BlockCodes (&planes)[P]) {
+  std::uint32_t codes[16];
+  TETRAD_NVFP4_UNROLL
+  for (int p = 0; p < P - 1; ++p) {
+    TETRAD_NVFP4_UNROLL
+    for (int k = 0; k < 16; ++k) {
+      const float grid = round_magnitude(magnitude_of(y[k]));
+      codes[k] = grid_code_at_22(grid) | sign_code<22>(y[k]);
+      const float with_sign =
+          nvfp4::bits_float(nvfp4::float_bits(grid) | (nvfp4::float_bits(y[k]) & 0x80000000u));
+      y[k] = (y[k] - with_sign) * 4.0f;  // both exact
+    }
+    planes[p] = packed<22>(codes);
+  }
+  TETRAD_NVFP4_UNROLL
+  for (int k = 0; k < 16; ++k)
+    codes[k] = stochastic_magnitude(magnitude_of(y[k]), nvfp4::draw0(words[k])) | sign_code<0>(y[k]);
+  planes[P - 1] = packed<0>(codes);
 }
 
 }  // namespace tetrad::optim_adamw_nvfp4

@@ -157,17 +157,15 @@ TETRAD_HD inline bool adamw_block(const float (&g)[16], StateBlock<P>& b, const 
 
   std::uint32_t words[16];
   nvfp4::draw_block(draws, block, words);
-  b.m = {};
-  b.r = {};
-  TETRAD_NVFP4_UNROLL
-  for (int p = 0; p < P; ++p) b.w[p] = {};
   TETRAD_NVFP4_UNROLL
   for (int k = 0; k < 16; ++k) {
-    b.m.word[k / 8] |= encode_nearest(m[k] * m_inverse, k);
-    const std::uint32_t r_code = encode_positive(r[k] * r_inverse, nvfp4::draw1(words[k]));
-    b.r.word[k / 8] |= (r_code > r_least ? r_code : r_least) << (4 * (k % 8));
-    encode_planes(y[k] * w.factor, nvfp4::draw0(words[k]), k, b.w);
+    m[k] *= m_inverse;
+    r[k] *= r_inverse;
+    y[k] *= w.factor;
   }
+  b.m = encode_nearest(m);
+  b.r = encode_positive(r, words, r_least);
+  encode_planes(y, words, b.w);
   return true;
 }
 
