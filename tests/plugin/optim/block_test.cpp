@@ -211,6 +211,23 @@ TEST(PlaneBlock, StochasticRoundingKeepsTheMean) {
   is_unbiased<3>();
 }
 
+// Steps of a 6,000th of the last plane's: with 8 random bits, as hardware has them, nothing would ever move.
+TEST(PlaneBlock, StepsFarBelowTheGridMoveOnAverage) {
+  float x[16] = {4.0F}, g[16];
+  for (int k = 0; k < 16; ++k) g[k] = k % 2 == 0 ? 1.0F : -1.0F;
+  const StateBlock<2> start = block_of<2>(x, 0x38);  // a scale of 1: lo moves in steps of 0.125
+  const auto f = factors(2e-5, 0.0);
+  double moved = 0;
+  const int rounds = 100000;
+  for (int i = 0; i < rounds; ++i) {
+    StateBlock<2> b = start;
+    ASSERT_TRUE(
+        adamw_block(g, b, scales_for(1.0F, f), f, DrawStream{7, static_cast<std::uint32_t>(i), 1}, 0));
+    for (int k = 1; k < 16; ++k) moved += (weight(b, k) - weight(start, k)) * (k % 2 == 0 ? -1 : 1);
+  }
+  EXPECT_NEAR(moved / (15.0 * rounds * 2e-5), 1.0, 0.3);  // about 240 moves: a standard deviation of 0.065
+}
+
 TEST(PlaneBlock, ABlockOfZerosComesToLife) {
   float x[16] = {}, g[16] = {};
   StateBlock<2> b = block_of<2>(x, 0);
