@@ -13,7 +13,9 @@ from transformers import AutoModelForCausalLM
 
 # Settings of each optimizer, and the format of its matrices for a model in float32.
 OPTIMIZERS = {"adamw": ({"optimizer__plugin": "optim-adamw"}, "fp32"),
-              "nvfp4": ({"optimizer__plugin": "optim-adamw-nvfp4", "optimizer__options__planes": 1}, "nvfp4")}
+              "nvfp4": ({"optimizer__plugin": "optim-adamw-nvfp4", "optimizer__options__planes": 1}, "nvfp4"),
+              "nvfp4-hi-lo": ({"optimizer__plugin": "optim-adamw-nvfp4"}, "nvfp4 hi+lo"),
+              "int8": ({"optimizer__plugin": "optim-adamw-int8"}, "fp32")}
 TEXT = "The quick brown fox jumps over the lazy dog, and then it sleeps in the sun until the evening comes."
 
 
