@@ -149,6 +149,7 @@ void Session::load_weights() {
                         {"weight_bytes", files.tensor_bytes()}});
   record_.save();
   control_.phase("model_loading", memory_.sample(), files.tensor_bytes());
+  refuse_beyond_limit(files);
 
   const bool terminal = isatty(STDERR_FILENO) == 1;
   int shown = -1;
@@ -179,6 +180,26 @@ void Session::load_weights() {
                                          config().at("model").at("prefill_chunk").get<std::int64_t>(),
                                          config().at("chat").at("check_logits").get<bool>()};
   context_ = std::make_unique<generate::Context>(*transformer_, *kv_, options);
+}
+
+// What cannot fit is refused before it is read, with both numbers, rather than ended half-way by the guard.
+// On the training path every weight is held densely; the bridge's packed planes are a fraction and are left
+// to the guard.
+void Session::refuse_beyond_limit(const io::WeightFiles& files) const {
+  const auto& limit = run().guard_limit_bytes;
+  if (!limit || setup_.path != Path::training || !setup_.device.is_cpu()) return;
+  std::uint64_t needed = 0;
+  for (const io::TensorView* tensor : files.tensors()) {
+    const bool packed =
+        tensor->elements() > 0 && tensor->bytes.size() < 2 * static_cast<std::size_t>(tensor->elements());
+    needed += packed ? tensor->bytes.size()
+                     : static_cast<std::uint64_t>(tensor->elements()) * at::elementSize(setup_.dtype);
+  }
+  if (needed <= *limit) return;
+  throw Error(
+      fmt::format("[guard] the weights alone need {}, and the guard's limit is {}: nothing was loaded; raise "
+                  "guard.limit_gb or use the bridge path (configs/bridge.yaml)",
+                  io::format_gib(needed), io::format_gib(*limit)));
 }
 
 const text::TurnFormat& Session::turn_format() {

@@ -101,6 +101,7 @@ class Session {
   void load_text();
   void load_plugins();
   void load_weights();
+  void refuse_beyond_limit(const io::WeightFiles& files) const;
 
   Control& control_;
   MemoryWatch& memory_;
