@@ -106,6 +106,7 @@ class Soak:
                 "killed_before_the_limit": sum(r["overshoot_mib"] <= 0 for r in good),
                 "limit_to_sigkill_ms": spread([max(0.0, r["kill_ms"]) for r in good if r["kill_ms"] is not None]),
                 "decided_to_sigkill_ms": spread([r["decided_to_killed_ms"] for r in good]),
+                "sigkill_to_last_reaped_ms": spread([r["teardown_ms"] for r in good]),
                 "limit_to_last_reaped_ms": spread([max(0.0, r["gone_ms"]) for r in good]),
                 "machine_teardown_512_mib_ms": spread(tear),
                 "survivors": sum(r["survivors"] for r in good)}
