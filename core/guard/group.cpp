@@ -33,6 +33,19 @@ std::optional<std::string> own_group(std::string_view text) {
   return std::nullopt;
 }
 
+// Empty groups of guards that were killed together with their keepers. The kernel refuses to remove one in
+// use.
+void remove_stale(const std::filesystem::path& parent) {
+  constexpr std::string_view prefix = "tetrad-guard-";
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator(parent, failed)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(prefix)) continue;
+    if (!std::filesystem::exists("/proc/" + name.substr(prefix.size()), failed))
+      ::rmdir(entry.path().c_str());
+  }
+}
+
 }  // namespace
 
 std::string cgroup2_mount(std::string_view mountinfo) {
@@ -59,7 +72,7 @@ Group::Group() {
   }
   path_ = std::filesystem::path(mount) / std::filesystem::path(*own).relative_path() /
           fmt::format("tetrad-guard-{}", ::getpid());
-  ::rmdir(path_.c_str());  // of a guard that had our number and was killed; refused while in use
+  remove_stale(path_.parent_path());
   if (::mkdir(path_.c_str(), 0755) != 0) {
     why_ =
         fmt::format("no group may be made below {}: {}", path_.parent_path().string(), std::strerror(errno));

@@ -109,7 +109,7 @@ void only_these(int first, int second) {
   if (kill_fd >= 0) {
     const ssize_t again = ::write(61, "1", 1);
     static_cast<void>(again);
-    for (int i = 0; i < 100 && ::rmdir(group) != 0; ++i) ::poll(nullptr, 0, 10);
+    for (int i = 0; i < 100 && ::rmdir(group) != 0; ++i) ::poll(nullptr, 0, 50);
   }
   ::_exit(0);
 }
