@@ -248,7 +248,6 @@ HWY_INLINE hn::Vec<U> bf16_bits(hn::Vec<F> v) {
 }
 
 HWY_INLINE void store(hn::Vec<F> v, Bf16* out) {
-  const U du;
   const hn::Rebind<std::uint16_t, F> du16;
   hn::StoreU(hn::TruncateTo(du16, bf16_bits(v)), du16, reinterpret_cast<std::uint16_t*>(out));
 }
