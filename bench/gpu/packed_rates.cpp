@@ -39,7 +39,9 @@ class Group {
   }
 
   double bytes() const { return static_cast<double>(total_rows_ * shape_.k) * 0.5625; }
-  std::int64_t row_tiles() const { return (total_rows_ + 15) / 16; }
+  std::int64_t row_tiles() const {
+    return (total_rows_ + nvfp4::cuda::kTileRows - 1) / nvfp4::cuda::kTileRows;
+  }
   const LinearShape& shape() const { return shape_; }
   int copies() const { return static_cast<int>(weights_.size()); }
   PackedPlan plan() const { return nvfp4::cuda::plan_packed(row_tiles(), shape_.k, shape_.silu_mul); }
@@ -86,7 +88,7 @@ nlohmann::json packed_rates(const Context& context) {
     const Group group(shape, std::max(2, static_cast<int>(260e6 / bytes) + 1));
     for (const int m : {1, 2, 4, 8, 16}) out.push_back(measure(context, group, m, group.plan()));
     if (!context.sweep) continue;
-    for (int tiles = shape.silu_mul ? 2 : 1; tiles <= 2; ++tiles) {
+    for (int tiles = shape.silu_mul ? 2 : 1; tiles <= (shape.silu_mul ? 2 : 4); tiles *= 2) {
       for (int warps = 1; warps <= nvfp4::cuda::kMaxPackedWarps; ++warps) {
         nlohmann::json row = measure(context, group, 1, {warps, tiles});
         row["what"] = std::string("sweep ") + shape.name;

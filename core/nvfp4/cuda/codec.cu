@@ -172,12 +172,13 @@ __global__ void dequantize_pairs_kernel(const std::uint8_t* codes, const std::ui
   for (std::int64_t i = first_thread(); i < blocks; i += thread_count()) {
     const uint2 packed = reinterpret_cast<const uint2*>(codes)[i];
     const std::uint8_t scale_code = scales[i];
-    const std::uint32_t scale = scale_pair<T>(scale_code);
+    // A scale's sign, which no encoder writes, is kept: the reference keeps it.
+    const std::uint32_t scale = scale_pair<T>(scale_code & 0x7Fu, 0) ^ ((scale_code & 0x80u) * 0x01000100u);
     uint4 result[2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       std::uint32_t p[4];  // (0, 4) (1, 5) (2, 6) (3, 7)
-      weight_pairs<T>(half == 0 ? packed.x : packed.y, scale, p);
+      weight_pairs<T>(half == 0 ? packed.x : packed.y, scale, moves<T>(), p);
 #pragma unroll
       for (int j = 0; j < 4; ++j) p[j] = mul_pair<T>(p[j], last);
       result[half] = make_uint4(__byte_perm(p[0], p[1], 0x5410), __byte_perm(p[2], p[3], 0x5410),

@@ -1,18 +1,19 @@
 // How packed NVFP4 bytes become operands of mma.m16n8k16: the bit arithmetic and the assignment of weights to
 // lanes, for host and device, so that a machine without a GPU tests what the kernels run.
 //
-// A warp works on 16 rows x 128 columns of the weight (a chunk). Lane (g, t), g = lane / 4, t = lane % 4,
-// holds the 32 columns from 32 t on of rows g and g + 8: four words of eight codes and two block scales each.
-// A word gives four pairs, pair j = (code j, code j + 4), two pairs per mma. A sum does not care in which
-// order its terms come, so the columns that the hardware calls 2t, 2t+1, 2t+8, 2t+9 are simply the lane's
-// own; x is arranged the same way (activation_pairs).
+// A warp works on 8 rows x 128 columns of the weight (a chunk), the B operand; up to 16 rows of x are A. Lane
+// (g, t), g = lane / 4, t = lane % 4, holds the 32 columns from 32 t on of row g: four words of eight codes
+// and two block scales. A word gives four pairs, pair j = (code j, code j + 4), two pairs per mma. A sum does
+// not care in which order its terms come, so the columns that the hardware calls 2t, 2t+1, 2t+8, 2t+9 are
+// simply the lane's own; x is arranged the same way (activation_pairs).
 //
-// Codes are not looked up: their three magnitude bits are shifted to where exponent and mantissa meet, which
-// gives code * 2^-126 in bf16 and code * 2^-14 in fp16, subnormals included. The block scale carries the way
-// back as far as the type's range allows, the rest (kUnscale) is the epilogue's: all of it powers of two.
+// Codes are not looked up: their three magnitude bits are moved to where exponent and mantissa meet, which
+// gives code * 2^-126 in bf16 and code * 2^-14 in fp16, subnormals included. Bits are moved by products where
+// that is possible: the pipe of shifts and masks is what the packed product runs out of first on Hopper. The
+// block scale carries the way back as far as the type's range allows, the rest (kUnscale) is the epilogue's:
+// all of it powers of two.
 #pragma once
 
-#include <tetrad/nvfp4/e4m3.h>
 #include <tetrad/nvfp4/half.h>
 
 #ifdef __CUDACC__
@@ -30,59 +31,44 @@ struct Fragment;
 
 template <>
 struct Fragment<Bf16> {
-  static constexpr int kShift = 6;
-  static constexpr std::uint32_t kMagnitude = 0x01C001C0u;
-  static constexpr float kScaleUp = 3.3230699894622897e+35f;  // 2^118: 448 * 2^118 is still finite
-  static constexpr float kUnscale = 256.0f;                   // 2^(126 - 118)
+  static constexpr int kShift = 6;           // from a code in the top nibble of a half to its place
+  static constexpr float kUnscale = 256.0f;  // a pair is code * scale * 2^(118 - 126): 448 * 2^118 is finite
+  static constexpr int kScaleShift = 4;      // E4M3 bits there are value * 2^-120
+  static constexpr std::uint32_t kScaleFirst = 0x7B007B00u;     // 2^119
+  static constexpr std::uint32_t kScaleSecond = 0x7B007B00u;    // 2^119
+  static constexpr std::uint32_t kQuarterSecond = 0x7A007A00u;  // 2^117
 };
 
 template <>
 struct Fragment<Fp16> {
   static constexpr int kShift = 3;
-  static constexpr std::uint32_t kMagnitude = 0x0E000E00u;
-  static constexpr float kScaleUp = 128.0f;  // 2^7: 448 * 2^7 is still finite
-  static constexpr float kUnscale = 128.0f;  // 2^(14 - 7)
+  static constexpr float kUnscale = 128.0f;                  // code * scale * 2^(7 - 14): 448 * 2^7 is finite
+  static constexpr int kScaleShift = 7;                      // value * 2^-8
+  static constexpr std::uint32_t kScaleFirst = 0x78007800u;  // 2^15
+  static constexpr std::uint32_t kScaleSecond = 0x3C003C00u;    // 1
+  static constexpr std::uint32_t kQuarterSecond = 0x34003400u;  // 1 / 4
 };
+
+// The factors that move bits. A kernel takes them from its arguments: a factor that the compiler knew would
+// become a shift again.
+struct Moves {
+  std::uint32_t magnitude0, magnitude1, sign0, sign1, nibble;
+};
+
+template <class T>
+TETRAD_HD constexpr Moves moves() {
+  return {1u << (12 - Fragment<T>::kShift), 1u << (8 - Fragment<T>::kShift), 1u << 12, 1u << 8, 1u << 4};
+}
 
 // The four pairs of a word of eight codes: pairs[j] = (code j in the low half, code j + 4 in the high half).
 template <class T>
-TETRAD_HD inline void code_pairs(std::uint32_t word, std::uint32_t (&pairs)[4]) {
-#ifdef __CUDA_ARCH__
-#pragma unroll
-#endif
-  for (int j = 0; j < 4; ++j) {
-    const std::uint32_t v = word << (12 - 4 * j);
-    pairs[j] = (v & 0x80008000u) | ((v >> Fragment<T>::kShift) & Fragment<T>::kMagnitude);
-  }
-}
-
-// e4m3_decode for a hot loop: E4M3's bits at fp32's mantissa edge are value * 2^-120, subnormals included.
-TETRAD_HD inline float e4m3_shifted(std::uint32_t code) {
-  const float shifted = bits_float(((code & 0x80u) << 24) | ((code & 0x7Fu) << 20));
-  const float value = shifted * 1.329227995784916e+36f;  // 2^120
-  return (code & 0x7Fu) == kE4m3Nan ? bits_float(kFloatNan) : value;
-}
-
-// A block scale times `factor` (kScaleUp, or a quarter of it) in both halves of a pair. Exact: E4M3 has four
-// significant bits. The NaN code gives NaN.
-template <class T>
-TETRAD_HD inline std::uint32_t scale_pair(std::uint32_t code, float factor = Fragment<T>::kScaleUp);
-
-template <>
-TETRAD_HD inline std::uint32_t scale_pair<Bf16>(std::uint32_t code, float factor) {
-  const std::uint32_t upper = float_bits(e4m3_shifted(code) * factor) & 0xFFFF0000u;
-  return upper | (upper >> 16);
-}
-
-template <>
-TETRAD_HD inline std::uint32_t scale_pair<Fp16>(std::uint32_t code, float factor) {
-  const float scaled = e4m3_shifted(code) * factor;
-#ifdef __CUDA_ARCH__
-  const std::uint32_t bits = __half_as_ushort(__float2half_rn(scaled));
-#else
-  const std::uint32_t bits = to_fp16(scaled).bits;
-#endif
-  return bits | (bits << 16);
+TETRAD_HD inline void code_pairs(std::uint32_t word, const Moves& by, std::uint32_t (&pairs)[4]) {
+  constexpr std::uint32_t kMagnitude = 0x70007000u >> Fragment<T>::kShift;
+  const std::uint32_t shifted = word >> Fragment<T>::kShift;
+  pairs[0] = (word & 0x00070007u) * by.magnitude0 + (word & 0x00080008u) * by.sign0;
+  pairs[1] = (word & 0x00700070u) * by.magnitude1 + (word & 0x00800080u) * by.sign1;
+  pairs[2] = ((shifted & (kMagnitude >> 4)) | (word & 0x08000800u)) * by.nibble;
+  pairs[3] = (shifted & kMagnitude) | (word & 0x80008000u);
 }
 
 // Two elements of T in one register: the product of each half, and a * b + c rounded once.
@@ -155,23 +141,46 @@ TETRAD_HD inline std::uint32_t fma_pair<Fp16>(std::uint32_t a, std::uint32_t b, 
 }
 #endif
 
+// The first or second of two block scales times 1 / (what code_pairs leaves out) * 1 / kUnscale, in both
+// halves of a pair; with kQuarter a quarter of it. Exact: E4M3 has four significant bits. The NaN code comes
+// out as a number: see scale_flags.
+template <class T, bool kQuarter = false>
+TETRAD_HD inline std::uint32_t scale_pair(std::uint32_t scales, int which) {
+  using F = Fragment<T>;
+#ifdef __CUDA_ARCH__
+  const std::uint32_t both = __byte_perm(scales, 0, which == 0 ? 0x4040 : 0x4141);
+#else
+  const std::uint32_t both = ((scales >> (8 * which)) & 0xFFu) * 0x00010001u;
+#endif
+  const std::uint32_t first = mul_pair<T>(both << F::kScaleShift, F::kScaleFirst);
+  const std::uint32_t second = kQuarter ? F::kQuarterSecond : F::kScaleSecond;
+  return mul_pair<T>(first, second);
+}
+
+// Non-zero under kBadScale where one of two scales is NaN, or has the sign that block scales do not have.
+inline constexpr std::uint32_t kBadScale = 0x8080u;
+TETRAD_HD inline std::uint32_t scale_flags(std::uint32_t scales) {
+  return scales | (scales + 0x0101u);
+}
+
 // Decodes a word of eight codes of one block to four pairs of code * block scale / kUnscale.
 template <class T>
-TETRAD_HD inline void weight_pairs(std::uint32_t word, std::uint32_t scale, std::uint32_t (&pairs)[4]) {
-  code_pairs<T>(word, pairs);
+TETRAD_HD inline void weight_pairs(std::uint32_t word, std::uint32_t scale, const Moves& by,
+                                   std::uint32_t (&pairs)[4]) {
+  code_pairs<T>(word, by, pairs);
 #ifdef __CUDA_ARCH__
 #pragma unroll
 #endif
   for (int j = 0; j < 4; ++j) pairs[j] = mul_pair<T>(pairs[j], scale);
 }
 
-// The same for hi + lo / 4, rounded once to T; `quarter` is the scale pair made with kScaleUp / 4.
+// The same for hi + lo / 4, rounded once to T; `quarter` is the scale pair of a quarter.
 template <class T>
 TETRAD_HD inline void weight_pairs(std::uint32_t hi, std::uint32_t lo, std::uint32_t scale,
-                                   std::uint32_t quarter, std::uint32_t (&pairs)[4]) {
+                                   std::uint32_t quarter, const Moves& by, std::uint32_t (&pairs)[4]) {
   std::uint32_t low[4];
-  code_pairs<T>(lo, low);
-  weight_pairs<T>(hi, scale, pairs);
+  code_pairs<T>(lo, by, low);
+  weight_pairs<T>(hi, scale, by, pairs);
 #ifdef __CUDA_ARCH__
 #pragma unroll
 #endif

@@ -1,9 +1,12 @@
-// The kernel of packed_linear: a block of warps computes kTiles tiles of 16 rows of the weights against all
-// rows of x. Each warp takes every W-th chunk of 128 columns, so that the block reads whole lines, keeps
-// kDepth chunks in flight in registers, and the partial sums of the warps meet once in shared memory, added
-// in the order of the warps.
+// The kernel of packed_linear: a block of warps computes kTiles tiles of 8 rows of the weights against all
+// rows of x. Each warp takes an equal run of chunks of 128 columns, keeps kDepth of them in flight in
+// registers, and the partial sums of the warps meet once in shared memory, added in the order of the warps.
+// The first chunks of the weights are on their way before the kernel waits for the one that computes x
+// (early_launch.h); then, where x has one row, each warp puts its own columns of it into shared memory in the
+// order in which the products need them, so that no load of x stands between two chunks.
 #pragma once
 
+#include <tetrad/nvfp4/cuda/early_launch.h>
 #include <tetrad/nvfp4/cuda/packed_linear.h>
 
 #include <type_traits>
@@ -12,12 +15,11 @@
 
 namespace tetrad::nvfp4::cuda {
 
-inline constexpr int kTileRows = 16;
-
 struct PackedLinearArgs {
   const void* x = nullptr;
   int m = 0;
   bool x_vector = false;  // x and its rows are 16-byte aligned
+  Moves moves{};
   bool float_out = false;
   PackedEpilogue epilogue = PackedEpilogue::store;
   int count = 0;
@@ -105,57 +107,50 @@ __device__ inline void load_piece(const PackedLinear& w, std::uint32_t at, int l
   }
 }
 
-// Elements [k, k + 32) of a row of x as sixteen pairs in the order of activation_pairs; zero from `cols` on.
+// Elements [k, k + 8) of a row of x as four pairs in the order of activation_pairs; zero from `cols` on.
 template <class T>
-__device__ inline void load_x(const T* row, int k, int cols, bool vector, std::uint32_t (&pairs)[4][4]) {
+__device__ inline void load_x(const T* row, int k, int cols, bool vector, std::uint32_t (&pairs)[4]) {
+  std::uint32_t x[4];
+  if (vector && k + 8 <= cols) {
+    put(*reinterpret_cast<const uint4*>(row + k), x);
+  } else {
 #pragma unroll
-  for (int word = 0; word < 4; ++word) {
-    std::uint32_t x[4];
-    const int at = k + 8 * word;
-    if (vector && at + 8 <= cols) {
-      put(__ldg(reinterpret_cast<const uint4*>(row + at)), x);
-    } else {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const std::uint32_t even = at + 2 * i < cols ? row[at + 2 * i].bits : 0u;
-        const std::uint32_t odd = at + 2 * i + 1 < cols ? row[at + 2 * i + 1].bits : 0u;
-        x[i] = even | (odd << 16);
-      }
+    for (int i = 0; i < 4; ++i) {
+      const std::uint32_t even = k + 2 * i < cols ? row[k + 2 * i].bits : 0u;
+      const std::uint32_t odd = k + 2 * i + 1 < cols ? row[k + 2 * i + 1].bits : 0u;
+      x[i] = even | (odd << 16);
     }
-    activation_pairs(x, pairs[word]);
   }
+  activation_pairs(x, pairs);
 }
 
-// One word of eight codes of rows g and g + 8 against the matching columns of x: two mma for each eight rows
-// of x.
+// x in shared memory: units of eight elements, sixteen to a chunk, those that four lanes read together side
+// by side. A row is padded by four units so that two rows lie in different banks.
+inline constexpr int kChunkUnits = kChunkCols / 8;
+TETRAD_HD constexpr int staged_row_units(int chunks) {
+  return chunks * kChunkUnits + 4;
+}
+TETRAD_HD constexpr int staged_unit(int chunk, int lane_group, int word) {
+  return chunk * kChunkUnits + word * 4 + lane_group;
+}
+
+// One word of a row's codes against the same eight columns of x: two mma. x is the operand of sixteen rows,
+// so the rows of x beyond the first eight cost registers but no mma.
 template <class T, bool kLo, int kBatches>
-__device__ inline void multiply(const RowPiece<kLo> (&rows)[2], const std::uint32_t (&x)[kBatches][4][4],
-                                float (&sums)[kBatches][4]) {
-  std::uint32_t scale[2][2], quarter[2][2];
-#pragma unroll
-  for (int r = 0; r < 2; ++r) {
-#pragma unroll
-    for (int b = 0; b < 2; ++b) {
-      const std::uint32_t code = (rows[r].scales >> (8 * b)) & 0xFFu;
-      scale[r][b] = scale_pair<T>(code);
-      if constexpr (kLo) quarter[r][b] = scale_pair<T>(code, 0.25f * Fragment<T>::kScaleUp);
-    }
-  }
-#pragma unroll
-  for (int word = 0; word < 4; ++word) {
-    std::uint32_t a[2][4];
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      if constexpr (kLo)
-        weight_pairs<T>(rows[r].hi[word], rows[r].lo[word], scale[r][word / 2], quarter[r][word / 2], a[r]);
-      else
-        weight_pairs<T>(rows[r].hi[word], scale[r][word / 2], a[r]);
-    }
-#pragma unroll
-    for (int b = 0; b < kBatches; ++b) {
-      mma<T>(sums[b], a[0][0], a[1][0], a[0][1], a[1][1], x[b][word][0], x[b][word][1]);
-      mma<T>(sums[b], a[0][2], a[1][2], a[0][3], a[1][3], x[b][word][2], x[b][word][3]);
-    }
+__device__ inline void multiply(const RowPiece<kLo>& row, int word, const std::uint32_t (&scale)[2],
+                                const std::uint32_t (&quarter)[2], const Moves& by,
+                                const std::uint32_t (&x)[kBatches][4], float (&sums)[4]) {
+  std::uint32_t w[4];
+  if constexpr (kLo)
+    weight_pairs<T>(row.hi[word], row.lo[word], scale[word / 2], quarter[word / 2], by, w);
+  else
+    weight_pairs<T>(row.hi[word], scale[word / 2], by, w);
+  if constexpr (kBatches == 2) {
+    mma<T>(sums, x[0][0], x[1][0], x[0][1], x[1][1], w[0], w[1]);
+    mma<T>(sums, x[0][2], x[1][2], x[0][3], x[1][3], w[2], w[3]);
+  } else {
+    mma<T>(sums, x[0][0], 0, x[0][1], 0, w[0], w[1]);
+    mma<T>(sums, x[0][2], 0, x[0][3], 0, w[2], w[3]);
   }
 }
 
@@ -169,18 +164,15 @@ __device__ inline float silu(float g) {
   return rounded<T>(g / (1.0f + expf(-g)));
 }
 
-// Registers for three blocks of eight warps on a multiprocessor, or two where more has to be held.
-template <int kBatches, bool kLo>
-inline constexpr int kBlocksHeld = kBatches == 1 && !kLo ? 3 : 2;
-
-template <class T, int kBatches, int kTiles, bool kWide, bool kLo>
-__global__ void __launch_bounds__(kMaxPackedWarps * 32, kBlocksHeld<kBatches, kLo>)
+template <class T, int kBatches, int kTiles, bool kWide, bool kLo, bool kStaged>
+__global__ void __launch_bounds__(kMaxPackedWarps * 32, kTiles == 1 && kBatches == 1 && !kLo ? 2 : 1)
     packed_linear_kernel(const __grid_constant__ PackedLinearArgs args) {
-  constexpr int kDepth = kTiles == 1 && !kLo ? 2 : 1;
+  constexpr int kDepth = (kTiles == 1 ? 6 : (kTiles == 2 ? 4 : 2)) / (kLo ? 2 : 1);
   constexpr int kCols = 8 * kBatches;
   constexpr int kPartial = kTiles * kCols * (kTileRows + 1);  // padded against bank conflicts
-  extern __shared__ float partial[];                          // [warps][tile][col of x][row of the tile + 1]
+  extern __shared__ uint4 shared[];                           // x, then the partial sums
 
+  let_next_start();
   const int warps = static_cast<int>(blockDim.x) / 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -196,71 +188,107 @@ __global__ void __launch_bounds__(kMaxPackedWarps * 32, kBlocksHeld<kBatches, kL
   const int first_row = block * kTileRows * (paired ? 1 : kTiles);
   const int rows = static_cast<int>(args.weight[which].rows);
 
-  std::uint32_t row_at[kTiles][2];  // byte of the lane's first code in rows g and g + 8
+  std::uint32_t row_at[kTiles];  // byte of the lane's first code
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const int row = first_row + (paired ? 0 : tile * kTileRows) + g + 8 * r;
-      // A row that the weight does not have repeats the last one and is not stored.
-      row_at[tile][r] =
-          static_cast<std::uint32_t>(min(row, rows - 1)) * static_cast<std::uint32_t>(args.k_padded / 2) +
-          static_cast<std::uint32_t>(t * kLaneCols / 2);
-    }
+    const int row = first_row + (paired ? 0 : tile * kTileRows) + g;
+    // A row that the weight does not have repeats the last one and is not stored.
+    row_at[tile] =
+        static_cast<std::uint32_t>(min(row, rows - 1)) * static_cast<std::uint32_t>(args.k_padded / 2) +
+        static_cast<std::uint32_t>(t * kLaneCols / 2);
   }
 
   const int chunks = (args.k_padded + kChunkCols - 1) / kChunkCols;
-  RowPiece<kLo> stage[kDepth][kTiles][2];
-  float sums[kTiles][kBatches][4] = {};
+  const int run = (chunks + warps - 1) / warps;
+  const int begin = min(warp * run, chunks), end = min(begin + run, chunks);
+  RowPiece<kLo> stage[kDepth][kTiles];
+  float sums[kTiles][4] = {};  // x rows g and g + 8 against the tile's rows 2 t and 2 t + 1
+  std::uint32_t flags[kTiles] = {};
 
-  const auto fetch = [&](int chunk, RowPiece<kLo>(&to)[kTiles][2]) {
+  const auto fetch = [&](int chunk, RowPiece<kLo>(&to)[kTiles]) {
     const int left = args.k_padded - (chunk * kChunkCols + t * kLaneCols);
     const std::uint32_t at = static_cast<std::uint32_t>(chunk * (kChunkCols / 2));
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
       const PackedLinear& w = args.weight[paired ? tile : which];
-      load_piece<kWide, kLo>(w, row_at[tile][0] + at, left, to[tile][0]);
-      load_piece<kWide, kLo>(w, row_at[tile][1] + at, left, to[tile][1]);
+      load_piece<kWide, kLo>(w, row_at[tile] + at, left, to[tile]);
     }
   };
 
 #pragma unroll
   for (int d = 0; d < kDepth; ++d) {
-    const int chunk = warp + d * warps;
-    if (chunk < chunks) fetch(chunk, stage[d]);
+    if (begin + d < end) fetch(begin + d, stage[d]);
   }
-  for (int base = warp; base < chunks; base += kDepth * warps) {
+  wait_for_previous();
+
+  const T* x = static_cast<const T*>(args.x);
+  const int row_units = staged_row_units(chunks);
+  if constexpr (kStaged) {
+    for (int row = 0; row < args.m; ++row) {
+      const T* from = x + row * args.x_stride;
+      for (int unit = begin * kChunkUnits + lane; unit < end * kChunkUnits; unit += 32) {
+        std::uint32_t pairs[4];
+        load_x(from, unit * 8, args.k, args.x_vector, pairs);
+        const int in_chunk = unit % kChunkUnits;
+        shared[row * row_units + staged_unit(unit / kChunkUnits, in_chunk / 4, in_chunk % 4)] =
+            make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+      }
+    }
+    __syncwarp();
+  }
+
+  for (int base = begin; base < end; base += kDepth) {
 #pragma unroll
     for (int d = 0; d < kDepth; ++d) {
-      const int chunk = base + d * warps;
-      if (chunk < chunks) {
-        std::uint32_t pairs[kBatches][4][4];
+      const int chunk = base + d;
+      if (chunk < end) {
+        std::uint32_t scale[kTiles][2], quarter[kTiles][2];
 #pragma unroll
-        for (int b = 0; b < kBatches; ++b) {
-          const int row = g + 8 * b;
-          const bool mine = row < args.m;  // rows that x does not have: no columns, hence zeros
-          load_x(static_cast<const T*>(args.x) + (mine ? row : 0) * args.x_stride,
-                 chunk * kChunkCols + t * kLaneCols, mine ? args.k : 0, args.x_vector, pairs[b]);
+        for (int tile = 0; tile < kTiles; ++tile) {
+          const std::uint32_t scales = stage[d][tile].scales;
+          flags[tile] |= scale_flags(scales);
+#pragma unroll
+          for (int b = 0; b < 2; ++b) {
+            scale[tile][b] = scale_pair<T>(scales, b);
+            if constexpr (kLo) quarter[tile][b] = scale_pair<T, true>(scales, b);
+          }
         }
 #pragma unroll
-        for (int tile = 0; tile < kTiles; ++tile)
-          multiply<T, kLo, kBatches>(stage[d][tile], pairs, sums[tile]);
-        const int next = chunk + kDepth * warps;
-        if (next < chunks) fetch(next, stage[d]);
+        for (int word = 0; word < 4; ++word) {
+          // Rows that x does not have are zeros, and must cost nothing: with one row they are seven lanes in
+          // eight.
+          std::uint32_t pairs[kBatches][4] = {};
+#pragma unroll
+          for (int b = 0; b < kBatches; ++b) {
+            const int row = g + 8 * b;
+            if (row < args.m) {
+              if constexpr (kStaged)
+                put(shared[row * row_units + staged_unit(chunk, t, word)], pairs[b]);
+              else
+                load_x(x + row * args.x_stride, chunk * kChunkCols + t * kLaneCols + 8 * word, args.k,
+                       args.x_vector, pairs[b]);
+            }
+          }
+#pragma unroll
+          for (int tile = 0; tile < kTiles; ++tile)
+            multiply<T, kLo, kBatches>(stage[d][tile], word, scale[tile], quarter[tile], args.moves, pairs,
+                                       sums[tile]);
+        }
+        if (chunk + kDepth < end) fetch(chunk + kDepth, stage[d]);
       }
     }
   }
 
-  float* mine = partial + warp * kPartial;
+  float* partial = reinterpret_cast<float*>(shared + (kStaged ? args.m * row_units : 0));
+  float* mine = partial + warp * kPartial;  // [tile][row of x][row of the tile + 1]
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
+    const unsigned bad = __ballot_sync(0xFFFFFFFFu, (flags[tile] & kBadScale) != 0);
 #pragma unroll
-    for (int b = 0; b < kBatches; ++b) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int col = 8 * b + 2 * t + i % 2, row = g + 8 * (i / 2);
-        mine[(tile * kCols + col) * (kTileRows + 1) + row] = sums[tile][b][i];
-      }
+    for (int i = 0; i < 2 * kBatches; ++i) {
+      const int col = g + 8 * (i / 2), row = 2 * t + i % 2;
+      const bool is_nan = (bad >> (4 * row) & 0xFu) != 0;
+      mine[(tile * kCols + col) * (kTileRows + 1) + row] = is_nan ? bits_float(kFloatNan) : sums[tile][i];
     }
   }
   __syncthreads();

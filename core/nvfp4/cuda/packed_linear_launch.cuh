@@ -46,31 +46,58 @@ inline bool aligned(const void* p, std::uintptr_t to) {
   return reinterpret_cast<std::uintptr_t>(p) % to == 0;
 }
 
-template <class T, int kBatches, int kTiles, bool kWide, bool kLo>
-void launch_packed(const PackedLinearArgs& args, int blocks, int warps, Stream stream) {
-  const std::size_t shared = static_cast<std::size_t>(warps) * kTiles * 8 * kBatches * (kTileRows + 1) * 4;
-  static_assert(kMaxPackedWarps * 2 * 16 * (kTileRows + 1) * 4 <= 48 * 1024, "the reduction needs no opt-in");
-  packed_linear_kernel<T, kBatches, kTiles, kWide, kLo>
-      <<<static_cast<unsigned>(blocks), static_cast<unsigned>(warps) * 32, shared, stream>>>(args);
+struct PackedLaunch {
+  int blocks = 0, warps = 0;
+  int tiles = 1;        // a block: 1, 2 or 4
+  bool wide = false;    // 16-byte loads of codes
+  bool lo = false;      // there is a lo plane
+  bool staged = false;  // x goes through shared memory
+  Stream stream = nullptr;
+};
+
+inline constexpr std::size_t kSharedBytes = 48 * 1024;  // that need no opt-in, and that every device has
+
+inline std::size_t partial_bytes(int warps, int tiles, int batches) {
+  return static_cast<std::size_t>(warps) *
+         static_cast<std::size_t>(tiles * 8 * batches * (kTileRows + 1) * 4);
+}
+inline std::size_t staged_bytes(int m, int k_padded) {
+  return static_cast<std::size_t>(m) *
+         static_cast<std::size_t>(staged_row_units((k_padded + kChunkCols - 1) / kChunkCols)) * 16;
+}
+
+template <class T, int kBatches, int kTiles, bool kWide, bool kLo, bool kStaged>
+void start_packed(const PackedLinearArgs& args, const PackedLaunch& how) {
+  static_assert(kMaxPackedWarps * 4 * 16 * (kTileRows + 1) * 4 <= kSharedBytes,
+                "the reduction needs no opt-in");
+  const std::size_t shared =
+      partial_bytes(how.warps, kTiles, kBatches) + (kStaged ? staged_bytes(args.m, args.k_padded) : 0);
+  launch_early(packed_linear_kernel<T, kBatches, kTiles, kWide, kLo, kStaged>,
+               static_cast<unsigned>(how.blocks), static_cast<unsigned>(how.warps) * 32, shared, how.stream,
+               args);
   const cudaError_t status = cudaGetLastError();
   if (status != cudaSuccess)
     throw Error(std::string("[nvfp4] packed product: the device refused the kernel: ") +
                 cudaGetErrorString(status));
 }
 
-template <class T, int kBatches, bool kLo>
-void launch_packed(const PackedLinearArgs& args, int tiles, bool wide, int blocks, int warps, Stream stream) {
-  if (tiles == 2) {
-    if (wide)
-      launch_packed<T, kBatches, 2, true, kLo>(args, blocks, warps, stream);
-    else
-      launch_packed<T, kBatches, 2, false, kLo>(args, blocks, warps, stream);
-  } else {
-    if (wide)
-      launch_packed<T, kBatches, 1, true, kLo>(args, blocks, warps, stream);
-    else
-      launch_packed<T, kBatches, 1, false, kLo>(args, blocks, warps, stream);
+// The kernels that exist: four tiles for plain planes in wide loads, staging where x has one row.
+template <class T, int kBatches, bool kWide, bool kLo, bool kStaged>
+void start_packed(const PackedLinearArgs& args, const PackedLaunch& how) {
+  if constexpr (kWide && !kLo) {
+    if (how.tiles == 4) return start_packed<T, kBatches, 4, kWide, kLo, kStaged>(args, how);
   }
+  if (how.tiles == 2) return start_packed<T, kBatches, 2, kWide, kLo, kStaged>(args, how);
+  start_packed<T, kBatches, 1, kWide, kLo, kStaged>(args, how);
+}
+
+template <class T, int kBatches, bool kLo>
+void start_packed(const PackedLinearArgs& args, const PackedLaunch& how) {
+  if (!how.wide) return start_packed<T, kBatches, false, kLo, false>(args, how);
+  if constexpr (kBatches == 1) {
+    if (how.staged) return start_packed<T, kBatches, true, kLo, true>(args, how);
+  }
+  start_packed<T, kBatches, true, kLo, false>(args, how);
 }
 
 inline PackedPlan plan_packed(std::span<const PackedLinear> weights, std::int64_t k,
@@ -88,6 +115,7 @@ void packed_linear_planned(const PackedPlan& plan, const T* x, int m, std::int64
   args.x = x;
   args.m = m;
   args.x_vector = aligned(x, 16) && x_stride % 8 == 0;
+  args.moves = moves<T>();
   args.float_out = float_out;
   args.epilogue = epilogue;
   args.count = static_cast<int>(weights.size());
@@ -101,7 +129,22 @@ void packed_linear_planned(const PackedPlan& plan, const T* x, int m, std::int64
            (w.lo_codes == nullptr || aligned(w.lo_codes, 16));
   }
   const bool paired = epilogue == PackedEpilogue::silu_mul;
-  const std::int64_t block_rows = kTileRows * (paired ? 1 : plan.tiles);
+  PackedLaunch how;
+  how.warps = plan.warps;
+  how.wide = wide;
+  how.lo = weights[0].lo_codes != nullptr;
+  how.stream = stream;
+  // How many tiles share a load of x changes no sum.
+  std::int64_t row_tiles = 0;
+  for (const PackedLinear& w : weights) row_tiles += (w.rows + kTileRows - 1) / kTileRows;
+  how.tiles = paired ? 2 : plan.tiles;
+  if (m > 8 && !paired) how.tiles = row_tiles >= 2048 ? 4 : 2;
+  if (how.tiles == 4 && (!wide || how.lo)) how.tiles = 2;
+  // For more rows the copies cost more than they save (measured on an H100).
+  how.staged = m == 1 && wide &&
+               staged_bytes(m, args.k_padded) + partial_bytes(how.warps, how.tiles, 1) <= kSharedBytes;
+
+  const std::int64_t block_rows = kTileRows * (paired ? 1 : how.tiles);
   std::int64_t blocks = 0;
   for (std::size_t i = 0; i < weights.size(); ++i) {
     args.weight[i] = weights[i];
@@ -109,19 +152,11 @@ void packed_linear_planned(const PackedPlan& plan, const T* x, int m, std::int64
     if (paired && i == 1) break;
     blocks += (weights[i].rows + block_rows - 1) / block_rows;
   }
-  const int grid = static_cast<int>(blocks);
-  const bool lo = weights[0].lo_codes != nullptr;
-  if (m <= 8) {
-    if (lo)
-      launch_packed<T, 1, true>(args, plan.tiles, wide, grid, plan.warps, stream);
-    else
-      launch_packed<T, 1, false>(args, plan.tiles, wide, grid, plan.warps, stream);
-  } else {
-    if (lo)
-      launch_packed<T, 2, true>(args, plan.tiles, wide, grid, plan.warps, stream);
-    else
-      launch_packed<T, 2, false>(args, plan.tiles, wide, grid, plan.warps, stream);
-  }
+  how.blocks = static_cast<int>(blocks);
+  if (m <= 8)
+    how.lo ? start_packed<T, 1, true>(args, how) : start_packed<T, 1, false>(args, how);
+  else
+    how.lo ? start_packed<T, 2, true>(args, how) : start_packed<T, 2, false>(args, how);
 }
 
 template <class T>

@@ -4,6 +4,7 @@
 
 #include <tetrad/nvfp4/cuda/packed_linear.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -11,39 +12,31 @@
 
 namespace tetrad::nvfp4::cuda {
 
-inline constexpr int kMaxPackedWarps = 8;
+inline constexpr int kTileRows = 8;
+inline constexpr int kMaxPackedWarps = 16;
 
 struct PackedPlan {
   int warps = 1;  // that share the columns of a block's rows
-  int tiles = 1;  // of 16 rows a block
+  int tiles = 1;  // of kTileRows rows a block
 };
 
-// row_tiles: tiles of 16 rows in all weights of the launch; paired: gate and up, which take two tiles a
-// block. The model: a multiprocessor of a large device (132 of them) holds 24 warps; chunks should be shared
-// out evenly between a block's warps, the device should be full, and the last wave of blocks should not be
-// small.
+// row_tiles: tiles of kTileRows rows in all weights of the launch; paired: gate and up, which take two tiles
+// a block. All blocks should be on the device at once with a little room for the kernel that comes next, and
+// within that as many warps should share a block as there is room for: what counts is the bytes on their way.
+// More blocks on a multiprocessor than its even share would leave others idle, so fewer, larger blocks are
+// better than many small ones (sweeps of an H100: bench/results).
 inline PackedPlan plan_packed(std::int64_t row_tiles, std::int64_t k_padded, bool paired) {
-  constexpr std::int64_t kProcessors = 132, kHeld = 24, kEnough = 16;
+  constexpr std::int64_t kProcessors = 132;
   PackedPlan plan;
-  plan.tiles = paired || row_tiles >= 4096 ? 2 : 1;
+  plan.tiles = paired || row_tiles >= 640 ? 2 : 1;
+  if (!paired && row_tiles >= 8192) plan.tiles = 4;
   const std::int64_t blocks = (row_tiles + plan.tiles - 1) / plan.tiles;
   const std::int64_t chunks = (k_padded + kChunkCols - 1) / kChunkCols;
-  double best = -1.0;
-  for (int warps = 1; warps <= kMaxPackedWarps && warps <= chunks; ++warps) {
-    const std::int64_t turns = (chunks + warps - 1) / warps;
-    double worth = static_cast<double>(chunks) / static_cast<double>(turns * warps);
-    const std::int64_t wave = kProcessors * (kHeld / warps);
-    const std::int64_t waves = (blocks + wave - 1) / wave;
-    if (waves > 1) {
-      worth *= static_cast<double>(blocks) / static_cast<double>(waves * wave);
-    } else if (blocks * warps < kProcessors * kEnough) {
-      worth *= static_cast<double>(blocks * warps) / static_cast<double>(kProcessors * kEnough);
-    }
-    if (worth > best + 1e-9) {
-      best = worth;
-      plan.warps = warps;
-    }
-  }
+  const std::int64_t held = plan.tiles == 1 ? 32 : (plan.tiles == 2 ? 21 : 17);  // warps, by their registers
+  const std::int64_t share = (blocks * 108 + kProcessors * 100 - 1) / (kProcessors * 100);
+  plan.warps = static_cast<int>(std::clamp<std::int64_t>(held / share, 1, kMaxPackedWarps));
+  if (share > held / 2) plan.warps = 4;  // several waves whatever the plan
+  if (plan.warps > chunks) plan.warps = static_cast<int>(chunks);
   return plan;
 }
 

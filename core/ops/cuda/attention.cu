@@ -39,6 +39,8 @@ __global__ void __launch_bounds__(Shape<T, kDim, kGroup>::kWarps * 32)
     decode_attention_kernel(const __grid_constant__ DecodeAttention a, int splits, float* partials,
                             unsigned* arrived) {
   using S = Shape<T, kDim, kGroup>;
+  let_next_start();
+  wait_for_previous();
   __shared__ float shared[S::kWarps][kGroup][S::kPartial];
   const int kv_head = static_cast<int>(blockIdx.x), split = static_cast<int>(blockIdx.y);
   const int group = static_cast<int>(a.heads / a.kv_heads);
@@ -214,8 +216,8 @@ void launch(const DecodeAttention& a, Stream stream) {
   auto* arrived = reinterpret_cast<unsigned*>(partials + partial_floats(a.heads, a.dim));
   const int splits = splits_for(a.kv_heads);
   const dim3 grid(static_cast<unsigned>(a.kv_heads), static_cast<unsigned>(splits));
-  decode_attention_kernel<T, kDim, kGroup>
-      <<<grid, Shape<T, kDim, kGroup>::kWarps * 32, 0, stream>>>(a, splits, partials, arrived);
+  launch_early(decode_attention_kernel<T, kDim, kGroup>, grid, Shape<T, kDim, kGroup>::kWarps * 32, 0, stream,
+               a, splits, partials, arrived);
 }
 
 template <class T, int kDim>

@@ -4,6 +4,7 @@
 
 #include <cuda_runtime_api.h>
 #include <tetrad/base/error.h>
+#include <tetrad/nvfp4/cuda/early_launch.h>
 
 #include <algorithm>
 #include <string>
@@ -15,6 +16,9 @@ namespace tetrad::ops::cuda {
 
 using nvfp4::from_float;
 using nvfp4::to_float;
+using nvfp4::cuda::launch_early;
+using nvfp4::cuda::let_next_start;
+using nvfp4::cuda::wait_for_previous;
 
 inline void check_launch(const char* what) {
   const cudaError_t status = cudaGetLastError();

@@ -8,6 +8,8 @@ namespace {
 template <class T, int kVector>
 __global__ void add_rms_norm_kernel(const T* x, const T* delta, const T* weight, float eps, std::int64_t n,
                                     T* sum, T* y) {
+  let_next_start();
+  wait_for_previous();
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * n;
   const std::int64_t first = static_cast<std::int64_t>(threadIdx.x) * kVector;
   const std::int64_t step = static_cast<std::int64_t>(blockDim.x) * kVector;
@@ -42,6 +44,8 @@ __global__ void add_rms_norm_kernel(const T* x, const T* delta, const T* weight,
 
 template <class T, int kVector>
 __global__ void silu_mul_kernel(const T* gate, const T* up, std::int64_t n, T* out) {
+  let_next_start();
+  wait_for_previous();
   const std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * kVector;
   if (i >= n) return;
   const Vector<T, kVector> g = load<T, kVector>(gate + i), u = load<T, kVector>(up + i);
@@ -75,8 +79,8 @@ void add_rms_norm(const T* x, const T* delta, const T* weight, double eps, std::
   by_vector<T>(eight, [&](auto vector) {
     const std::int64_t wanted = (n + vector - 1) / vector;
     const auto threads = static_cast<unsigned>(std::min<std::int64_t>((wanted + 31) / 32 * 32, 1024));
-    add_rms_norm_kernel<T, vector><<<static_cast<unsigned>(rows), threads, 0, stream>>>(
-        x, delta, weight, static_cast<float>(eps), n, sum, y);
+    launch_early(add_rms_norm_kernel<T, vector>, static_cast<unsigned>(rows), threads, 0, stream, x, delta,
+                 weight, static_cast<float>(eps), n, sum, y);
   });
   check_launch("rms norm");
 }
@@ -87,8 +91,8 @@ void silu_mul(const T* gate, const T* up, std::int64_t n, T* out, Stream stream)
   const bool eight = n % 8 == 0 && aligned16(gate) && aligned16(up) && aligned16(out);
   by_vector<T>(eight, [&](auto vector) {
     const std::int64_t threads = n / vector;
-    silu_mul_kernel<T, vector>
-        <<<static_cast<unsigned>((threads + 255) / 256), 256, 0, stream>>>(gate, up, n, out);
+    launch_early(silu_mul_kernel<T, vector>, static_cast<unsigned>((threads + 255) / 256), 256, 0, stream,
+                 gate, up, n, out);
   });
   check_launch("silu");
 }

@@ -10,6 +10,8 @@ constexpr int kMaxPairs = 8;  // pairs (i, i + dim / 2) a lane holds: dim up to 
 // One warp per head of one token: query heads first, then key heads, then value heads.
 template <class T>
 __global__ void __launch_bounds__(kWarps * 32) qk_norm_rope_kernel(const __grid_constant__ QkNormRope a) {
+  let_next_start();
+  wait_for_previous();
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const std::int64_t per_token = a.heads + a.kv_heads + (a.v != nullptr ? a.kv_heads : 0);
   const std::int64_t item = static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
@@ -79,8 +81,8 @@ void qk_norm_rope(const QkNormRope& args, Stream stream) {
                 std::to_string(64 * kMaxPairs));
   const std::int64_t items = args.tokens * (args.heads + args.kv_heads * (args.v != nullptr ? 2 : 1));
   if (items <= 0) return;
-  qk_norm_rope_kernel<T>
-      <<<static_cast<unsigned>((items + kWarps - 1) / kWarps), kWarps * 32, 0, stream>>>(args);
+  launch_early(qk_norm_rope_kernel<T>, static_cast<unsigned>((items + kWarps - 1) / kWarps), kWarps * 32, 0,
+               stream, args);
   check_launch("norm and rotation of q and k");
 }
 
