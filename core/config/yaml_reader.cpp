@@ -131,6 +131,11 @@ class TreeBuilder final : public YAML::EventHandler {
     const Origin origin = places_.at(mark);
     const bool quoted = tag == "!";
     const bool tag_ok = check_tag(mark, tag);
+    // The file is UTF-8, but yaml-cpp turns these two escapes into single bytes that are not.
+    if (quoted && invalid_utf8_offset(value) != std::string::npos) {
+      diagnostics_.error(origin, "the escapes \\_ and \\N are not supported; write \\u00a0 or \\u0085");
+      throw Stop{};
+    }
     std::string problem;
     Node node = quoted ? Node::string(value, origin) : plain_scalar(value, origin, problem);
     if (!tag_ok) node = Node::invalid(origin);

@@ -165,6 +165,15 @@ TEST(YamlReader, BrokenSyntaxIsAnErrorWithAPlace) {
   }
 }
 
+// yaml-cpp decodes them to one byte, which would make the text invalid UTF-8.
+TEST(YamlReader, EscapesThatWouldBreakUtf8AreErrors) {
+  const std::string expected =
+      "t.yaml:1:4: the escapes \\_ and \\N are not supported; write \\u00a0 or \\u0085\n";
+  EXPECT_EQ(errors("a: \"x\\_y\"\n"), expected);
+  EXPECT_EQ(errors("a: \"x\\Ny\"\n"), expected);
+  EXPECT_EQ(errors("a: \"x\\u00a0\\u0085\\L\\Py\"\n"), "");
+}
+
 TEST(YamlReader, AliasBombsAreStopped) {
   std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
   for (int i = 1; i < 40; ++i) {
