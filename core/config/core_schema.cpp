@@ -29,16 +29,16 @@ Field model_section() {
   return section(
       "model", "The model that is run, and where.",
       {Make("path", Type::string,
-            "Folder of the model in Hugging Face format (config.json, tokenizer.json, *.safetensors). A "
-            "relative path is "
+            "Folder of the model in Hugging Face format (config.json, tokenizer.json, *.safetensors), dense "
+            "or "
+            "in NVFP4 (compressed-tensors, ModelOpt, Tetrad). A relative path is "
             "looked for below the current directory, then beside the config file, then one folder above it.")
            .by_default("models/default")
            .non_empty()
            .meaning(Meaning::input_path),
        Make("weights", Type::string,
-            "Weights that are not in model.path: a .safetensors file, or a folder with model.safetensors or "
-            "its "
-            "shards. null takes those in model.path.")
+            "Weights that are not in model.path: a .safetensors file, a folder with model.safetensors or its "
+            "shards, or the predecessor's .dat. null takes those in model.path.")
            .nullable()
            .non_empty()
            .meaning(Meaning::input_path),
@@ -232,12 +232,33 @@ Field eval_section() {
            .unit("tokens")});
 }
 
+Field bench_section() {
+  return section("bench", "Tokens per second at several depths. Used by the task bench.",
+                 {Make("depths", Type::list, "Tokens that are in the context before what is measured.")
+                      .non_empty()
+                      .unit("tokens")
+                      .by_default({0, 256, 1024})
+                      .elements(Make("depth", Type::integer, "A number of tokens.").at_least(0)),
+                  Make("prefill", Type::integer, "Length of the prompt that is read at each depth.")
+                      .at_least(1)
+                      .unit("tokens")
+                      .by_default(256),
+                  Make("decode", Type::integer, "Tokens that are then fed one by one.")
+                      .at_least(1)
+                      .unit("tokens")
+                      .by_default(32),
+                  Make("repeats", Type::integer, "Measurements of each; the median counts.")
+                      .at_least(1)
+                      .at_most(1000)
+                      .by_default(3)});
+}
+
 Field make_core_schema() {
   Field any_path = Make("path", Type::string, "A folder.").non_empty().meaning(Meaning::input_path);
   return section(
       "", "A Tetrad config: what is run, on which numerics, within which limits.",
       {Make("task", Type::choice, "What `host --config FILE` does.")
-           .words({"chat", "generate", "eval", "train"})
+           .words({"chat", "generate", "eval", "train", "bench"})
            .by_default("chat"),
        model_section(),
        Make("path", Type::choice,
@@ -248,7 +269,7 @@ Field make_core_schema() {
            .by_default("training"),
        plugin_section("linear", "The linear layers' numerics.", "linear layers"),
        plugin_section("kv_cache", "How the keys and values of past tokens are kept.", "KV cache"),
-       optimizer_section(), train_section(), guard_section(), chat_section(), eval_section(),
+       optimizer_section(), train_section(), guard_section(), chat_section(), eval_section(), bench_section(),
        section("run", "How the run is made and recorded.",
                {Make("dir", Type::string,
                      "Folder below which each run stores its record (resolved config, versions, results). "

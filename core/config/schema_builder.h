@@ -23,6 +23,11 @@ struct Make {
   Make& by_default(int value) { return with(Node::integer(value, Origin::schema_default())); }
   Make& by_default(double value) { return with(Node::number(value, Origin::schema_default())); }
   Make& by_default(const char* value) { return with(Node::string(value, Origin::schema_default())); }
+  Make& by_default(std::initializer_list<int> values) {
+    std::vector<Node> items;
+    for (const int value : values) items.push_back(Node::integer(value, Origin::schema_default()));
+    return with(Node::list(std::move(items), Origin::schema_default()));
+  }
   Make& by_default_empty_list() { return with(Node::list({}, Origin::schema_default())); }
   Make& nullable() {
     field.nullable = true;

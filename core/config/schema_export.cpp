@@ -80,6 +80,7 @@ json base_schema(const Field& field, std::span<const OptionSchema> plugins) {
       return json::object();
     case Type::list: {
       json schema = {{"type", "array"}};
+      if (field.non_empty) schema["minItems"] = 1;
       if (field.element) schema["items"] = field_schema(*field.element, plugins);
       return schema;
     }

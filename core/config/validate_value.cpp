@@ -84,6 +84,8 @@ bool has_type(const Field& field, const Node& node) {
 
 Node check_list(const Field& field, const Node& node, const std::string& path, const Composed& composed,
                 Diagnostics& diagnostics) {
+  if (field.non_empty && node.items().empty())
+    diagnostics.error(node.origin(), fmt::format("{}: must not be empty", path));
   std::vector<Node> items;
   for (std::size_t i = 0; i < node.items().size(); ++i) {
     items.push_back(

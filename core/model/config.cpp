@@ -72,10 +72,14 @@ void refuse_unsupported(const Fields& fields, Architecture architecture) {
       }
     }
   }
+  // What a quantised checkpoint holds is core/checkpoint's business; here only whether it is known at all.
   if (const auto quantization = fields.object("quantization_config")) {
-    fields.fail("quantization_config",
-                fmt::format("says that the weights are stored quantised ({}); use the unquantised model",
-                            printable(quantization->string("quant_method").value_or("unknown method"))));
+    const std::string method = quantization->string("quant_method").value_or("unknown method");
+    if (method != "compressed-tensors" && method != "modelopt" && method != "tetrad") {
+      fields.fail("quantization_config",
+                  fmt::format("says that the weights are stored quantised ({}); use the unquantised model",
+                              printable(method)));
+    }
   }
 }
 

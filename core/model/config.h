@@ -1,6 +1,6 @@
 // What config.json of a Hugging Face directory says about a model, checked and in one type. Contract: a
 // ModelConfig that load() returned describes a model that this program computes exactly as transformers does;
-// whatever it does not implement (other architectures, biases, sliding windows, quantised checkpoints, other
+// whatever it does not implement (other architectures, biases, sliding windows, quantisation methods, other
 // rope variants) is refused by name, and every missing field, wrong type or absurd value is an error with
 // file and field. Nothing is guessed: only fields for which transformers has the same default for every such
 // model may be absent.

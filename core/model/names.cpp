@@ -5,6 +5,7 @@
 #include <tetrad/base/error.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -35,6 +36,19 @@ class Report {
  private:
   std::string text_;
 };
+
+// What is wrong with a head that is stored although it is tied to the embedding; empty when they are equal.
+std::string tied_difference(const StoredTensor& embedding, const StoredTensor& head) {
+  const bool dense = !embedding.planes && !head.planes;
+  if (dense && embedding.dtype == head.dtype && std::ranges::equal(embedding.shape, head.shape) &&
+      std::ranges::equal(embedding.bytes, head.bytes))
+    return {};
+  return fmt::format(
+      "\n  {} is stored beside {} and differs from it{}, although config.json says tie_word_embeddings: "
+      "true;\n"
+      "    set it to false if the head is a matrix of its own",
+      head_name, embedding_name, dense ? "" : " (one of them is quantised)");
+}
 
 }  // namespace
 
@@ -97,45 +111,40 @@ std::int64_t parameter_count(const ModelConfig& config) {
   return count;
 }
 
-NameCheck check_names(const io::WeightFiles& weights, const ModelConfig& config) {
+NameCheck check_names(const std::filesystem::path& where, std::span<const StoredTensor> weights,
+                      const ModelConfig& config) {
   std::vector<std::string> missing, unexpected, misshapen, mistyped;
+  std::map<std::string_view, const StoredTensor*> found;
+  for (const StoredTensor& stored : weights) found.emplace(stored.name, &stored);
   std::set<std::string_view> known;
   const std::vector<ExpectedTensor> all = expected_tensors(config);
   for (const ExpectedTensor& expected : all) {
     known.insert(expected.name);
-    const io::TensorView* stored = weights.find(expected.name);
-    if (stored == nullptr) {
+    const auto at = found.find(expected.name);
+    if (at == found.end()) {
       missing.push_back(fmt::format("{} {}", expected.name, io::describe(expected.shape)));
-    } else if (stored->shape != expected.shape) {
+    } else if (const StoredTensor& stored = *at->second; !std::ranges::equal(stored.shape, expected.shape)) {
       misshapen.push_back(fmt::format("{} is {}, config.json asks for {}", expected.name,
-                                      io::describe(stored->shape), io::describe(expected.shape)));
-    } else if (!floating(stored->dtype)) {
+                                      io::describe(stored.shape), io::describe(expected.shape)));
+    } else if (!stored.planes && !floating(stored.dtype)) {
       mistyped.push_back(
-          fmt::format("{} is {}, not F32, BF16 or F16", expected.name, io::dtype_name(stored->dtype)));
+          fmt::format("{} is {}, not F32, BF16 or F16", expected.name, io::dtype_name(stored.dtype)));
     }
   }
   NameCheck result;
   std::string tied_error;
-  for (const io::TensorView* stored : weights.tensors()) {
-    if (known.contains(stored->name)) continue;
-    if (config.tie_word_embeddings && stored->name == head_name) {
-      const io::TensorView* embedding = weights.find(embedding_name);
-      const bool equal = embedding != nullptr && embedding->dtype == stored->dtype &&
-                         embedding->shape == stored->shape &&
-                         std::ranges::equal(embedding->bytes, stored->bytes);
-      if (embedding != nullptr && !equal) {
-        tied_error = fmt::format(
-            "\n  {} is stored beside {} and differs from it, although config.json says tie_word_embeddings: "
-            "true;\n"
-            "    set it to false if the head is a matrix of its own",
-            head_name, embedding_name);
-      }
-      result.ignored.push_back(stored->name);
-    } else if (ends_with_rotary_table(stored->name)) {
-      result.ignored.push_back(stored->name);
+  for (const StoredTensor& stored : weights) {
+    if (known.contains(stored.name)) continue;
+    if (config.tie_word_embeddings && stored.name == head_name) {
+      const auto embedding = found.find(embedding_name);
+      if (embedding != found.end()) tied_error = tied_difference(*embedding->second, stored);
+      result.ignored.emplace_back(stored.name);
+    } else if (ends_with_rotary_table(stored.name)) {
+      result.ignored.emplace_back(stored.name);
     } else {
-      unexpected.push_back(
-          fmt::format("{} {}", printable(stored->name), io::describe(stored->dtype, stored->shape)));
+      unexpected.push_back(fmt::format(
+          "{} {}", printable(stored.name),
+          stored.planes ? "NVFP4 " + io::describe(stored.shape) : io::describe(stored.dtype, stored.shape)));
     }
   }
   Report report;
@@ -147,10 +156,17 @@ NameCheck check_names(const io::WeightFiles& weights, const ModelConfig& config)
     throw Error(
         fmt::format("[model] {}: the weights are not those of the {} model that config.json describes "
                     "({} tensors stored, {} expected){}{}",
-                    weights.path().string(), architecture_name(config.architecture), weights.tensors().size(),
-                    all.size(), report.text(), tied_error));
+                    where.string(), architecture_name(config.architecture), weights.size(), all.size(),
+                    report.text(), tied_error));
   }
   return result;
+}
+
+NameCheck check_names(const io::WeightFiles& weights, const ModelConfig& config) {
+  std::vector<StoredTensor> stored;
+  for (const io::TensorView* tensor : weights.tensors())
+    stored.push_back({tensor->name, tensor->dtype, tensor->shape, tensor->bytes});
+  return check_names(weights.path(), stored, config);
 }
 
 }  // namespace tetrad::model

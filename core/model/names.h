@@ -4,8 +4,12 @@
 // A tied head that is stored a second time is accepted only if its bytes equal the embedding's.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/weight_files.h"
@@ -42,7 +46,19 @@ struct NameCheck {
       ignored;  // stored tensors that are not needed: rotary tables, a second copy of a tied head
 };
 
-// Throws Error "[model] ..." listing every missing, unexpected, misshapen and mistyped tensor.
+// A tensor as a checkpoint of any layout holds it.
+struct StoredTensor {
+  std::string_view name;
+  io::DType dtype = io::DType::bf16;  // of dense values
+  std::span<const std::int64_t> shape;
+  std::span<const std::byte> bytes;
+  bool planes = false;  // NVFP4: shape is the weight's, dtype and bytes mean nothing
+};
+
+// Throws Error "[model] ..." listing every missing, unexpected, misshapen and mistyped tensor. `where` is
+// named in it.
+NameCheck check_names(const std::filesystem::path& where, std::span<const StoredTensor> weights,
+                      const ModelConfig& config);
 NameCheck check_names(const io::WeightFiles& weights, const ModelConfig& config);
 
 }  // namespace tetrad::model

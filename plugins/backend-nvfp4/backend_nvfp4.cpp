@@ -76,6 +76,7 @@ Status BackendNvfp4::configure(const LinearSetup& setup) noexcept {
 }
 
 bool BackendNvfp4::packs(const Parameter& p) const {
+  if (p.keep_dense) return false;
   if (is_head(p)) return options_.pack_head;
   return p.role == Role::embedding ? options_.pack_embedding : true;
 }

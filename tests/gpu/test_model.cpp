@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "backend_nvfp4.h"
+#include "checkpoint/checkpoint.h"
 #include "device/choose.h"
 #include "generate/context.h"
 #include "gpu/device_array.h"
-#include "io/weight_files.h"
 #include "kvc_persistent.h"
 #include "model/config.h"
 #include "model/loader.h"
@@ -54,7 +54,7 @@ struct Rig {
     EXPECT_TRUE(backend.configure(setup).ok());
     transformer = std::make_unique<model::Transformer>(
         model_config,
-        model::load_weights(io::WeightFiles::open(folder.path()), model_config, setup, backend,
+        model::load_weights(checkpoint::Checkpoint::open(folder.path()), model_config, setup, backend,
                             "backend-nvfp4", {}),
         backend, "backend-nvfp4", setup);
     EXPECT_TRUE(kv.configure({model_config.num_hidden_layers, model_config.num_key_value_heads,

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "checkpoint/checkpoint.h"
 #include "device/choose.h"
 #include "gpu/device_array.h"
 #include "support/tiny_rig.h"
@@ -62,7 +63,7 @@ struct Rig {
     setup.dtype = dtype;
     transformer = std::make_unique<model::Transformer>(
         config,
-        model::load_weights(io::WeightFiles::open(folder.path()), config, setup, linear, "fake-linear", {}),
+        model::load_weights(checkpoint::Checkpoint::open(folder.path()), config, setup, linear, "fake-linear", {}),
         linear, "fake-linear", setup);
   }
   static nlohmann::json json() {

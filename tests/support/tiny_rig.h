@@ -6,8 +6,8 @@
 #include <memory>
 #include <utility>
 
+#include "checkpoint/checkpoint.h"
 #include "generate/context.h"
-#include "io/weight_files.h"
 #include "model/config.h"
 #include "model/loader.h"
 #include "model/transformer.h"
@@ -31,8 +31,8 @@ class TinyRig {
     setup.dtype = at::kFloat;
     transformer = std::make_unique<model::Transformer>(
         model_config,
-        model::load_weights(io::WeightFiles::open(folder.path()), model_config, setup, linear, "fake-linear",
-                            {}),
+        model::load_weights(checkpoint::Checkpoint::open(folder.path()), model_config, setup, linear,
+                            "fake-linear", {}),
         linear, "fake-linear", setup);
     (void)kv.configure(shape());
     kv.resets = 0;

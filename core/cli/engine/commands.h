@@ -12,6 +12,7 @@ int run_logits(Control& control);
 int run_eval(Control& control);
 int run_gradients(Control& control);
 int run_train(Control& control);
+int run_bench(Control& control);
 int run_doctor(Control& control);
 int run_why(Control& control);
 int run_check(Control& control);

@@ -66,6 +66,7 @@ int main() {
       {"doctor", tetrad::cli::run_doctor},       {"why", tetrad::cli::run_why},
       {"check", tetrad::cli::run_check},         {"train", tetrad::cli::run_train},
       {"gradients", tetrad::cli::run_gradients}, {"verify", tetrad::cli::run_verify},
+      {"bench", tetrad::cli::run_bench},
   };
   std::unique_ptr<tetrad::cli::Control> control;
   try {

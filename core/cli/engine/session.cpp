@@ -1,5 +1,6 @@
 #include "cli/engine/session.h"
 
+#include "checkpoint/checkpoint.h"
 #include "cli/engine/input_file.h"
 #include "cli/engine/process_clock.h"
 #include "cli/engine/verified_kernels.h"
@@ -81,6 +82,13 @@ Session::Session(Control& control, MemoryWatch& memory, LoadListener* listener)
 }
 
 void Session::load_text() {
+  if (std::error_code failed; std::filesystem::is_regular_file(directory_, failed)) {
+    throw Error(
+        ExitCode::usage,
+        fmt::format("[model] model.path '{}' is a file; name the folder with config.json and the tokenizer "
+                    "in model.path, and the file in model.weights",
+                    directory_.string()));
+  }
   model_config_ = model::ModelConfig::load(directory_);
   const nlohmann::json& limit = config().at("model").at("max_context");
   max_tokens_ = limit.is_number() ? limit.get<std::int64_t>() : model_config_.max_position_embeddings;
@@ -132,11 +140,10 @@ void Session::load_plugins() {
 
 void Session::load_weights() {
   const nlohmann::json& elsewhere = config().at("model").at("weights");
-  const io::WeightFiles files =
-      io::WeightFiles::open(elsewhere.is_string() ? elsewhere.get<std::string>() : directory_.string());
-  identity_.weight_file = files.shards().size() == 1
-                              ? files.shards().front().path().string()
-                              : fmt::format("{} ({} shards)", files.path().string(), files.shards().size());
+  const checkpoint::Checkpoint files = checkpoint::Checkpoint::open(
+      elsewhere.is_string() ? std::filesystem::path(elsewhere.get<std::string>()) : directory_);
+  files.adapt(model_config_);
+  identity_.weight_file = files.summary();
   identity_.weight_identity = files.identity();
   // Of files with two planes, hi alone is another model than hi + lo.
   const nlohmann::json& linear = config().at("linear").at("options");
@@ -148,6 +155,7 @@ void Session::load_weights() {
                         {"architecture", model::architecture_name(model_config_.architecture)},
                         {"weight_bytes", files.tensor_bytes()}});
   record_.save();
+  for (const std::string& note : files.notes()) std::fprintf(stderr, "[weights] %s\n", note.c_str());
   control_.phase("model_loading", memory_.sample(), files.tensor_bytes());
   refuse_beyond_limit(files);
 

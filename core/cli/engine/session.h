@@ -10,7 +10,6 @@
 #include "device/choose.h"
 #include "generate/chat_session.h"
 #include "generate/context.h"
-#include "io/weight_files.h"
 #include "model/transformer.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -64,6 +63,7 @@ class Session {
   const text::Tokenizer& tokenizer() const noexcept { return *tokenizer_; }
   generate::Context& context() noexcept { return *context_; }
   model::Transformer& model() noexcept { return *transformer_; }
+  const device::Choice& device() const noexcept { return device_; }
   double load_seconds() const noexcept { return load_seconds_; }
   // Highest live bytes on the device so far; 0 on a CPU run.
   std::int64_t device_peak_bytes() const;

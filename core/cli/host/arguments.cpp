@@ -104,6 +104,12 @@ class Builder {
     train->add_flag("--dry-run", a_.dry_run,
                     "Say what the run will need in memory, with each optimizer, and end");
 
+    CLI::App* bench = command(
+        &app_, "bench", "Prefill and decode tokens per second at several depths, beside memory's copy rate");
+    configs(bench, true);
+    bench->add_option("--out", a_.out, "Write the JSON record there too")->type_name("FILE.json");
+    json(bench, "The record as JSON instead of the table");
+
     tensors("logits", "Store the logits of every position of a prompt as safetensors",
             "Result: input_ids int64 [T], logits float32 [T, V]");
     tensors(
@@ -223,6 +229,8 @@ class Builder {
         ->required();
     tokenize->add_flag("--decode", a_.decode, "The other way: a JSON array of ids to text");
 
+    add_convert_command();
+
     CLI::App* guard =
         command(&app_, "guard", "Run any command under the memory guard: host guard [limits] -- CMD ...");
     guard->add_option("--limit-gb", a_.limit_gb, "GiB for all its processes together, 'auto' or 'none'")
@@ -265,6 +273,42 @@ class Builder {
         ->capture_default_str()
         ->needs(verify);
     doctor->add_option("--engine", a_.engine, "")->group("");
+  }
+
+  void add_convert_command() {
+    CLI::App* convert = app_.add_subcommand(
+        "convert", "Write a model in another layout: bfloat16, or NVFP4 as other programs read it");
+    convert->add_option("--from", a_.from, "Model folder, .safetensors or .dat file")
+        ->type_name("PATH")
+        ->required();
+    convert->add_option("--config-from", a_.config_from, "Folder of config.json and tokenizer; for a .dat")
+        ->type_name("DIR");
+    convert->add_option("--to", a_.to, "Folder to make; must not exist")->type_name("DIR")->required();
+    convert->add_option("--format", a_.format, "Layout of the result")
+        ->check(CLI::IsMember({"hf-bf16", "compressed-tensors", "modelopt", "tetrad"}))
+        ->required();
+    convert->add_option("--profile", a_.profile, "Whose encoder to follow bit for bit")
+        ->check(CLI::IsMember({"te", "torchao_inference", "modelopt", "compressed_tensors"}))
+        ->capture_default_str();
+    convert->add_option("--global-scale", a_.global_scale, "Rule of the fp32 scale of weights encoded here")
+        ->check(CLI::IsMember({"power_of_two", "exact"}))
+        ->capture_default_str();
+    convert
+        ->add_option("--head", a_.head, "lm_head, or the embedding tied to it; auto: packed for tetrad alone")
+        ->check(CLI::IsMember({"auto", "packed", "dense"}))
+        ->capture_default_str();
+    convert->add_option("--embedding", a_.embedding, "Embedding of a model with a head of its own")
+        ->check(CLI::IsMember({"packed", "dense"}))
+        ->capture_default_str();
+    convert
+        ->add_option("--keep", a_.keep,
+                     "Module that stays, or becomes, dense; '*' is a wildcard (repeatable)")
+        ->type_name("NAME")
+        ->allow_extra_args(false);
+    convert->add_option("--max-shard-gb", a_.max_shard_gb, "Largest weight file, in 10^9 bytes")
+        ->check(CLI::Range(0.000001, 1e6))
+        ->capture_default_str();
+    json(convert, "The result as JSON");
   }
 
   void json(CLI::App* app, const std::string& what) { app->add_flag("--json", a_.json, what); }

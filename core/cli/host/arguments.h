@@ -10,8 +10,8 @@
 namespace tetrad::cli {
 
 struct Arguments {
-  // "run" (no command, with --config), "chat", "generate", "eval", "train", "logits", "gradients",
-  // "tokenize", "guard", "guard status", "doctor", "config validate|show|schema|diff", "plugins
+  // "run" (no command, with --config), "chat", "generate", "eval", "train", "bench", "logits", "gradients",
+  // "tokenize", "convert", "guard", "guard status", "doctor", "config validate|show|schema|diff", "plugins
   // list|inspect|why|check", "runs list|show", "checkpoints list|verify"
   std::string command;
   std::vector<std::string> configs;
@@ -54,6 +54,12 @@ struct Arguments {
   // From the predecessor's flags (legacy_flags.h): lines for stderr, and flags that need a scripted prompt.
   std::vector<std::string> notes;
   std::vector<std::string> script_flags;
+
+  // convert
+  std::string from, to, format, config_from;
+  std::string profile = "te", global_scale = "power_of_two", head = "auto", embedding = "dense";
+  std::vector<std::string> keep;
+  double max_shard_gb = 5;
 
   bool json = false;
   bool raw = false;        // generate, logits

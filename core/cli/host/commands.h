@@ -9,7 +9,7 @@
 
 namespace tetrad::cli {
 
-// run, chat, generate, eval, logits: starts the engine under the guard. `command_line` is kept with the run.
+// run, chat, generate, eval, bench, logits: starts the engine under the guard. `command_line` is kept with the run.
 int run_model_command(const Arguments& arguments, const std::vector<std::string>& command_line);
 
 int run_config_command(const Arguments& arguments);
@@ -26,5 +26,6 @@ int run_sensor_command(const std::string& file);
 int run_runs_command(const Arguments& arguments);
 int run_checkpoints_command(const Arguments& arguments);
 int run_doctor_command(const Arguments& arguments);
+int run_convert_command(const Arguments& arguments);
 
 }  // namespace tetrad::cli

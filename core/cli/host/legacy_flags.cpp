@@ -176,12 +176,6 @@ class Translation {
   // The predecessor looked for a bare name in the model's folder.
   std::string weight_file(const std::string& value) const {
     const fs::path file(value);
-    if (lower(file.extension().string()) == ".dat") {
-      refuse("--weight",
-             fmt::format("'{}': the predecessor's .dat format cannot be read; give a .safetensors file, or "
-                         "leave --weight out and name the model's Hugging Face folder with --model-dir",
-                         value));
-    }
     std::error_code failed;
     const auto folder = given({"--model-dir"});
     if (folder && !file.is_absolute() && !fs::exists(file, failed)) {

@@ -31,6 +31,7 @@ int dispatch(const Arguments& arguments, const std::vector<std::string>& command
   if (command == "guard" && arguments.verify) return tetrad::cli::run_guard_verify_command(arguments);
   if (command == "guard") return tetrad::cli::run_guard_command(arguments);
   if (command == "doctor") return tetrad::cli::run_doctor_command(arguments);
+  if (command == "convert") return tetrad::cli::run_convert_command(arguments);
   return tetrad::cli::run_model_command(arguments, command_line);
 }
 

@@ -1,3 +1,5 @@
+#include "cli/doctor/machine.h"
+#include "cli/host/build_commit.h"
 #include "cli/host/commands.h"
 #include "cli/launch/engine_path.h"
 #include "cli/launch/prepare.h"
@@ -73,6 +75,11 @@ json engine_arguments(const Arguments& a, const std::string& command, const json
       throw Error(ExitCode::usage, "[cli] eval needs a text: give --text FILE or set eval.text");
     }
     args["text"] = a.text ? json(*a.text) : configured;
+  } else if (command == "bench") {
+    args["json"] = a.json;
+    if (a.out) args["out"] = fs::absolute(*a.out).string();
+    args["machine"] = machine_facts();
+    args["versions"] = {{"tetrad", TETRAD_VERSION}, {"commit", build_commit()}};
   }
   return args;
 }

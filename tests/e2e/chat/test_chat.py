@@ -15,6 +15,7 @@ HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(ROOT / "tests" / "oracle"))
+import dat_format  # noqa: E402
 import make_random_model  # noqa: E402
 from terminal import Terminal, plain  # noqa: E402
 
@@ -194,6 +195,49 @@ LINES = [
     "--check-logits true --timing true --ifInteractive false --ignore-eos false --stop-here false --timeout-ms 60000 "
     "--tee-object-chat-session log/a.txt --tee-object-chat-session-json log/a.jsonl",
 ]
+
+
+def spelt(words, separate):
+    """The same flags all as `--name value`, or all as `--name=value`."""
+    out = []
+    for word in words:
+        if separate and word.startswith("--") and "=" in word:
+            out += word.split("=", 1)
+        elif not separate and out and out[-1].startswith("--") and "=" not in out[-1] and not word.startswith("--"):
+            out[-1] += "=" + word
+        else:
+            out.append(word)
+    return out
+
+
+@pytest.fixture(scope="module")
+def dat(place):
+    dat_format.write_dat(place / "model", place / "model" / "Qwen3-nvfp4.dat")
+    return place / "model" / "Qwen3-nvfp4.dat"
+
+
+def test_the_predecessors_command_lines_are_spelt_both_ways():
+    assert spelt(["--a=b c", "script", "x", "--d", "e"], True) == ["--a", "b c", "script", "x", "--d", "e"]
+    assert spelt(["--a=b c", "script", "x", "--d", "e"], False) == ["--a=b c", "script", "x", "--d=e"]
+
+
+@pytest.mark.parametrize("separate", [True, False], ids=["value", "equals"])
+@pytest.mark.parametrize("number", [i for i, line in enumerate(LINES) if "FILE" in line])
+def test_the_predecessors_command_lines_on_its_own_weights(place, dat, number, separate):
+    """With the .dat that they name; beside --model-dir by its bare name, which is looked for in that folder."""
+    line = LINES[number].replace("FILE", dat.name if "FOLDER" in LINES[number] else str(dat))
+    words = spelt(shlex.split(line.replace("FOLDER", str(place / "model"))), separate)
+    base = ["model.device=cpu", "run.dir=null", "chat.collapse=flag"]
+    if "FOLDER" not in LINES[number]:
+        base.append(f"model.path={place / 'model'}")
+    result = subprocess.run([HOST, *words, "--set", *base], input=b"and then?\n", capture_output=True, timeout=300, cwd=place)
+    err = result.stderr.decode()
+    assert result.returncode == 0, err
+    assert f"weights={dat} [dat] " in err
+    turns = kvc(err)
+    assert len(turns) == 1 + ("--ifInteractive true" in LINES[number])
+    assert "--KVCacheOut false" in LINES[number] or all(a == b for _, a, b in turns)
+    assert result.stdout.strip()
 
 
 @pytest.mark.parametrize("number", range(len(LINES)))

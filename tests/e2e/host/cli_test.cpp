@@ -56,11 +56,11 @@ TEST(Cli, HelpAndVersionAnswerOnStdout) {
   const Result help = run_host({"--help"});
   EXPECT_EQ(help.exit_code, 0);
   EXPECT_EQ(help.err, "");
-  for (const char* command : {"chat", "generate", "eval", "train", "logits", "gradients", "config", "plugins",
-                              "tokenize", "guard", "doctor"}) {
+  for (const char* command : {"chat", "generate", "eval", "train", "bench", "logits", "gradients", "config",
+                              "plugins", "tokenize", "convert", "guard", "doctor"}) {
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command + " "));
   }
-  for (const char* later : {"parity", "bench", "convert", "--engine"}) {
+  for (const char* later : {"parity", "--engine"}) {
     EXPECT_THAT(help.out, testing::Not(HasSubstr(later)));
   }
   EXPECT_THAT(run_host({"logits", "--help"}).out, HasSubstr("Usage: host logits [OPTIONS]"));

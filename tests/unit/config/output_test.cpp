@@ -64,7 +64,8 @@ class RandomConfig {
         return number(field, false);
       case Type::list: {
         json list = json::array();
-        for (unsigned n = rng_() % 4; n > 0; --n) list.push_back(value(*field.element));
+        for (unsigned n = rng_() % 4 + (field.non_empty ? 1U : 0U); n > 0; --n)
+          list.push_back(value(*field.element));
         return list;
       }
       default: {

@@ -45,6 +45,7 @@ struct Parameter {
   Format format = Format::bf16;
   at::Tensor dense;                // [shape] for fp32 | bf16 | fp16, undefined otherwise
   Planes planes;                   // for nvfp4_hi | nvfp4_hi_lo | nvfp4_hi_lo_lo2
+  bool keep_dense = false;         // a quantised checkpoint stores this matrix dense: no backend quantises it
   std::uint64_t version = 0;       // bumped by every write to the values
   int gradient_contributions = 1;  // per backward pass; 2 for a tied embedding
 
