@@ -193,15 +193,14 @@ void Session::load_weights() {
 // What cannot fit is refused before it is read, with both numbers, rather than ended half-way by the guard.
 // On the training path every weight is held densely; the bridge's packed planes are a fraction and are left
 // to the guard.
-void Session::refuse_beyond_limit(const io::WeightFiles& files) const {
+void Session::refuse_beyond_limit(const checkpoint::Checkpoint& files) const {
   const auto& limit = run().guard_limit_bytes;
   if (!limit || setup_.path != Path::training || !setup_.device.is_cpu()) return;
   std::uint64_t needed = 0;
-  for (const io::TensorView* tensor : files.tensors()) {
-    const bool packed =
-        tensor->elements() > 0 && tensor->bytes.size() < 2 * static_cast<std::size_t>(tensor->elements());
-    needed += packed ? tensor->bytes.size()
-                     : static_cast<std::uint64_t>(tensor->elements()) * at::elementSize(setup_.dtype);
+  for (const checkpoint::Tensor& tensor : files.tensors()) {
+    std::uint64_t bytes = at::elementSize(setup_.dtype);
+    for (const std::int64_t size : tensor.shape) bytes *= static_cast<std::uint64_t>(size);
+    needed += tensor.planes ? tensor.stored_bytes : bytes;
   }
   if (needed <= *limit) return;
   throw Error(

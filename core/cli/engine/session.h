@@ -2,6 +2,7 @@
 // template, weights, KV cache, context. Says on stderr, as the first line of the run, which parts were taken.
 #pragma once
 
+#include "checkpoint/checkpoint.h"
 #include "cli/chat/saved_chat.h"
 #include "cli/engine/control.h"
 #include "cli/engine/memory_watch.h"
@@ -101,7 +102,7 @@ class Session {
   void load_text();
   void load_plugins();
   void load_weights();
-  void refuse_beyond_limit(const io::WeightFiles& files) const;
+  void refuse_beyond_limit(const checkpoint::Checkpoint& files) const;
 
   Control& control_;
   MemoryWatch& memory_;
