@@ -2,8 +2,8 @@
 // straight to the policy's slots, and the whole pass (transformer_decode.cpp) is replayed with one launch. A
 // graph holds addresses, so it is captured anew whenever the policy's graph_epoch, the backend's weight_epoch
 // or the weights themselves have changed. TETRAD_CUDA_GRAPH=0 in the environment switches it off, for
-// comparisons. Its results are those of Transformer::forward up to the order of
-// sums in attention.
+// comparisons. Its results are those of Transformer::forward, bit
+// for bit (gpu_model compares them).
 #pragma once
 
 #include "device/cuda_ops.h"
