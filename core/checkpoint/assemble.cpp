@@ -107,8 +107,9 @@ class Assembler {
         for (const TensorView* part : group.all) parts += (parts.empty() ? "'" : ", '") + part->name + "'";
         complain("{} without codes: '{}' is missing", parts, part_name(q_.layout, Part::codes, name));
       } else if (group.dense != nullptr && group.all.size() > 1) {
-        const auto other = std::find_if(group.all.begin(), group.all.end(),
-                                        [&](const TensorView* view) { return view != group.dense; });
+        const auto other =
+            std::find_if(group.all.begin(), group.all.end(),
+                         [dense = group.dense](const TensorView* view) { return view != dense; });
         complain("'{}' is stored dense ({}) and also has '{}'; one of them is extra", printable(name),
                  io::describe(group.dense->dtype, group.dense->shape), printable((*other)->name));
       }
