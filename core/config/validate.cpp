@@ -174,7 +174,7 @@ class Validator {
         message += fmt::format("; did you mean '{}'?",
                                entry.key_origin.kind == Origin::Kind::set ? join_path(path, *near) : *near);
       } else if (const std::string elsewhere = same_key_elsewhere(entry.key); !elsewhere.empty()) {
-        message += fmt::format("; did you mean '{}'?", elsewhere);
+        message += fmt::format("; did you mean {}?", elsewhere);
       } else {
         message += keys.empty() ? "; it takes no keys" : "; valid keys: " + joined(keys);
       }
@@ -183,15 +183,15 @@ class Validator {
     return taken_for;
   }
 
-  // The only path of the core schema that ends in this key; "" when there is none or more than one.
+  // The paths of the core schema that end in this key, quoted: "'a.key' or 'b.key'"; "" when there is none or
+  // more than three, which would help nobody.
   static std::string same_key_elsewhere(const std::string& key) {
-    std::string found;
+    std::vector<std::string> found;
     for (const std::string& path : all_paths(core_schema())) {
-      if (!path.ends_with("." + key)) continue;
-      if (!found.empty()) return {};
-      found = path;
+      if (path.ends_with("." + key)) found.push_back("'" + path + "'");
     }
-    return found;
+    std::sort(found.begin(), found.end());
+    return found.size() > 3 ? std::string() : fmt::format("{}", fmt::join(found, " or "));
   }
 
   void check_stride(const Node& resolved) {

@@ -90,7 +90,7 @@ TEST_F(Set, PathsMustBeInTheSchema) {
   EXPECT_EQ(errors({"chat.max_token=8"}),
             "--set chat.max_token=8: unknown key 'max_token' in chat; did you mean 'chat.max_tokens'?");
   EXPECT_EQ(errors({"seed=8"}),
-            "--set seed=8: unknown key 'seed' at the top level; did you mean 'chat.seed'?");
+            "--set seed=8: unknown key 'seed' at the top level; did you mean 'chat.seed' or 'train.seed'?");
   EXPECT_EQ(errors({"linear.options.lvl=8"}),
             "--set linear.options.lvl=8: unknown key 'lvl' in linear.options (plugin backend-x); valid keys: "
             "eval_cache, "
