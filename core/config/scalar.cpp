@@ -133,7 +133,8 @@ std::string number_text(double value) {
   std::array<char, 40> buffer;
   const auto [end, error] = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
   std::string text(buffer.data(), error == std::errc{} ? end : buffer.data());
-  if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  // Readers of YAML 1.1 take a number for one only if it has a point.
+  if (text.find('.') == std::string::npos) text.insert(std::min(text.find('e'), text.size()), ".0");
   return text;
 }
 

@@ -122,10 +122,14 @@ json field_schema(const Field& field, std::span<const OptionSchema> plugins) {
         {{"if", {{"properties", {{"plugin", {{"const", plugin.id}}}}}, {"required", {"plugin"}}}},
          {"then", {{"properties", {{"options", map_schema(plugin.fields, {})}}}}}});
   }
-  if (!conditions.empty()) {
-    schema["allOf"] = std::move(conditions);
-    schema["properties"]["plugin"]["examples"] = std::move(ids);
+  if (!ids.empty()) schema["properties"]["plugin"]["examples"] = std::move(ids);
+  const Field* plugin = field.find("plugin");
+  if (options != nullptr && plugin != nullptr && plugin->nullable) {
+    // Where no plugin is named there is nobody to take options.
+    conditions.push_back(
+        {{"anyOf", {{{"required", {"plugin"}}}, {{"properties", {{"options", {{"maxProperties", 0}}}}}}}}});
   }
+  if (!conditions.empty()) schema["allOf"] = std::move(conditions);
   return schema;
 }
 

@@ -72,6 +72,12 @@ def matches(schema, value):
             good = not isinstance(value, dict) or all(k in value for k in rule)
         elif keyword == "items":
             good = not isinstance(value, list) or all(matches(rule, v) for v in value)
+        elif keyword == "minItems":
+            good = not isinstance(value, list) or len(value) >= rule
+        elif keyword == "maxItems":
+            good = not isinstance(value, list) or len(value) <= rule
+        elif keyword == "maxProperties":
+            good = not isinstance(value, dict) or len(value) <= rule
         elif keyword == "enum":
             good = value in rule
         elif keyword == "const":

@@ -107,7 +107,8 @@ TEST(NumberText, ReadsBackAsTheSameDouble) {
     ASSERT_EQ(node.as_number(), value) << number_text(value);
   }
   EXPECT_EQ(number_text(1), "1.0");
-  EXPECT_EQ(number_text(1e300), "1e+300");
+  EXPECT_EQ(number_text(1e300), "1.0e+300");
+  EXPECT_EQ(number_text(5e-5), "5.0e-05");
 }
 
 TEST(YamlReader, EveryNodeKnowsItsPlace) {
