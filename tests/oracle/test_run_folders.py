@@ -102,7 +102,9 @@ def test_a_run_that_the_guard_kills_says_so(left):
     status = read(folder, "status.json")
     assert status["state"] == "guard" and "limit exceeded" in status["reason"]
     summary = (folder / "summary.md").read_text(encoding="utf-8")
-    assert "ended by the memory guard (exit code 124)" in summary and "rule=tree_limit" in summary
+    assert "ended by the memory guard (exit code 124)" in summary
+    # Whichever came first: the limit itself, or that it would be passed before the guard could act.
+    assert "rule=tree_limit" in summary or "rule=predicted" in summary
 
 
 def test_a_model_that_is_not_there_leaves_its_run(left, tmp_path_factory):
