@@ -2,6 +2,7 @@
 #include <memory>
 #include <utility>
 
+#include "config/parity_schema.h"
 #include "config/schema.h"
 #include "config/schema_builder.h"
 #include "config/train_schema.h"
@@ -258,7 +259,7 @@ Field make_core_schema() {
   return section(
       "", "A Tetrad config: what is run, on which numerics, within which limits.",
       {Make("task", Type::choice, "What `host --config FILE` does.")
-           .words({"chat", "generate", "eval", "train", "bench"})
+           .words({"chat", "generate", "eval", "train", "bench", "parity"})
            .by_default("chat"),
        model_section(),
        Make("path", Type::choice,
@@ -270,6 +271,7 @@ Field make_core_schema() {
        plugin_section("linear", "The linear layers' numerics.", "linear layers"),
        plugin_section("kv_cache", "How the keys and values of past tokens are kept.", "KV cache"),
        optimizer_section(), train_section(), guard_section(), chat_section(), eval_section(), bench_section(),
+       parity_section(),
        section("run", "How the run is made and recorded.",
                {Make("dir", Type::string,
                      "Folder below which each run stores its record (resolved config, versions, results). "

@@ -70,7 +70,7 @@ std::string describe_type(const Field& field) {
       text = "one of " + joined(field.values);
       break;
     case Type::list:
-      text = "a list of texts";
+      text = field.element && field.element->type == Type::free_map ? "a list of maps" : "a list of texts";
       break;
     case Type::section:
     case Type::options:
@@ -78,6 +78,9 @@ std::string describe_type(const Field& field) {
       break;
     case Type::text_map:
       text = "a map of texts";
+      break;
+    case Type::free_map:
+      text = "a map";
       break;
   }
   if (const std::string range = describe_range(field); !range.empty()) text += " " + range;

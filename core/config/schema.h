@@ -25,6 +25,7 @@ enum class Type : std::uint8_t {
   section,   // a map with the keys of `fields`
   options,   // a map whose keys the plugin brings that the sibling key `plugin` names
   text_map,  // a map of any keys to texts
+  free_map,  // a map of any keys to any values
 };
 
 // What a text says beyond being text.

@@ -19,7 +19,8 @@ using nlohmann::json;
 std::string default_text(const Field& field) {
   if (field.default_value) return to_json(*field.default_value).dump();
   if (field.nullable) return "null";
-  if (field.type == Type::text_map || field.type == Type::options) return "{}";
+  if (field.type == Type::text_map || field.type == Type::free_map || field.type == Type::options)
+    return "{}";
   return "required";
 }
 
@@ -87,6 +88,7 @@ json base_schema(const Field& field, std::span<const OptionSchema> plugins) {
     case Type::section:
       return map_schema(field.fields, plugins);
     case Type::options:
+    case Type::free_map:
       return {{"type", "object"}};
     case Type::text_map:
       return {{"type", "object"}, {"additionalProperties", {{"type", "string"}, {"minLength", 1}}}};
@@ -238,6 +240,11 @@ std::string schema_markdown(std::span<const OptionSchema> plugins) {
     if (section.type != Type::section) continue;
     out += fmt::format("\n### {}\n\n{}\n\n", section.key, section.doc);
     add_table(section.fields, out);
+    for (const Field& inner : section.fields) {
+      if (inner.type != Type::section) continue;
+      out += fmt::format("\n#### {}.{}\n\n{}\n\n", section.key, inner.key, inner.doc);
+      add_table(inner.fields, out);
+    }
     for (const OptionSchema& plugin : plugins) {
       if (section.find("options") == nullptr || plugin.kind != section.find("options")->plugin_kind) continue;
       out += fmt::format("\n#### {}.options of {}\n\n", section.key, plugin.id);

@@ -25,9 +25,9 @@ bool is_key(std::string_view key) {
 Node set_value(std::string_view path, std::string_view text, const Origin& origin, Diagnostics& diagnostics) {
   std::string_view rest;
   const Field* field = find_field(core_schema(), path, &rest);
-  const bool takes_map =
-      field != nullptr && rest.empty() &&
-      (field->type == Type::section || field->type == Type::options || field->type == Type::text_map);
+  const bool takes_map = field != nullptr && rest.empty() &&
+                         (field->type == Type::section || field->type == Type::options ||
+                          field->type == Type::text_map || field->type == Type::free_map);
   if (!takes_map) return Node::untyped(std::string(text), origin);
   Diagnostics problems;
   Node value = read_yaml(text, origin, problems);

@@ -35,6 +35,7 @@ class Validator {
     const Entry whole{"", whole_file(), root};
     Node resolved = section(core_schema(), &whole, {}, "at the top level");
     check_stride(resolved);
+    check_feed(resolved);
     return resolved;
   }
 
@@ -89,7 +90,8 @@ class Validator {
   Node missing(const Field& field, const std::string& path, bool report, const Entry* parent) {
     if (field.default_value) return absolute_path_value(field, *field.default_value, composed_);
     if (field.nullable) return Node::null(Origin::schema_default());
-    if (field.type == Type::text_map) return Node::map({}, Origin::schema_default());
+    if (field.type == Type::text_map || field.type == Type::free_map)
+      return Node::map({}, Origin::schema_default());
     if (report && !composed_.incomplete) {
       diagnostics_.error(
           parent == nullptr ? whole_file() : parent->key_origin,
@@ -206,6 +208,13 @@ class Validator {
         fmt::format(
             "eval.stride: {} is more than eval.window, {}: tokens between two windows would not be scored",
             stride->as_integer(), window->as_integer()));
+  }
+
+  // The schema's pattern takes any number.
+  void check_feed(const Node& resolved) {
+    const Node* feed = find_path(resolved, "parity.feed");
+    if (feed == nullptr || feed->kind() != Kind::string || feed->as_string() != "chunk:0") return;
+    diagnostics_.error(feed->origin(), "parity.feed: a chunk has at least one token: chunk:1");
   }
 
   static const Entry* find_entry(const std::vector<Entry>& entries, std::string_view key) {

@@ -77,6 +77,7 @@ bool has_type(const Field& field, const Node& node) {
     case Type::section:
     case Type::options:
     case Type::text_map:
+    case Type::free_map:
       return kind == Kind::map;
   }
   return false;
@@ -107,12 +108,45 @@ Node check_text_map(const Node& node, const std::string& path, const Composed& c
   return Node::map(std::move(entries), node.origin());
 }
 
+// Any value: what is still text from the command line or the environment is read as YAML reads it.
+Node free_value(const Node& node, const std::string& path, Diagnostics& diagnostics) {
+  if (node.is_map()) {
+    std::vector<Entry> entries;
+    for (const Entry& entry : node.entries()) {
+      entries.push_back(
+          {entry.key, entry.key_origin, free_value(entry.value, join_path(path, entry.key), diagnostics)});
+    }
+    return Node::map(std::move(entries), node.origin());
+  }
+  if (node.kind() == Kind::list) {
+    std::vector<Node> items;
+    for (std::size_t i = 0; i < node.items().size(); ++i)
+      items.push_back(free_value(node.items()[i], fmt::format("{}[{}]", path, i), diagnostics));
+    return Node::list(std::move(items), node.origin());
+  }
+  if (!node.typed_by_schema()) return node;
+  const std::string text(trimmed(node.as_string()));
+  const bool flow = !text.empty() && std::string_view("[{\"'").find(text[0]) != std::string_view::npos;
+  if (node.origin().environment || !flow) {
+    std::string problem;
+    Node value = plain_scalar(text, node.origin(), problem);
+    if (!problem.empty()) diagnostics.error(node.origin(), fmt::format("{}: {}", path, problem));
+    return value;
+  }
+  Diagnostics problems;
+  Node value = read_yaml(text, node.origin(), problems);
+  if (!problems.has_errors()) return value;
+  diagnostics.append(problems);
+  return Node::invalid(node.origin(), text);
+}
+
 }  // namespace
 
 Node check_null(const Field& field, const Node& node, const std::string& path, Diagnostics& diagnostics) {
   const std::string text = node.text();
   if (field.nullable && text == "null") return node;
-  const bool map = field.type == Type::section || field.type == Type::options || field.type == Type::text_map;
+  const bool map = field.type == Type::section || field.type == Type::options ||
+                   field.type == Type::text_map || field.type == Type::free_map;
   std::string message;
   if (text.empty()) {
     message = fmt::format("{}: has no value{}", path,
@@ -191,6 +225,8 @@ Node check_value(const Field& field, const Node& given, const std::string& path,
       return check_list(field, node, path, composed, diagnostics);
     case Type::text_map:
       return check_text_map(node, path, composed, diagnostics);
+    case Type::free_map:
+      return free_value(node, path, diagnostics);
     default:
       return node;
   }

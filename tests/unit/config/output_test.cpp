@@ -52,7 +52,7 @@ class RandomConfig {
     if (field.nullable && rng_() % 3 == 0) return nullptr;
     if (!field.values.empty() && (field.type == Type::choice || rng_() % 2 == 0)) {
       std::string word = field.values[rng_() % field.values.size()];
-      if (word.ends_with("<n>")) word = word.substr(0, word.size() - 3) + std::to_string(rng_() % 12);
+      if (word.ends_with("<n>")) word = word.substr(0, word.size() - 3) + std::to_string(rng_() % 12 + 1);
       return word;
     }
     switch (field.type) {
@@ -67,6 +67,12 @@ class RandomConfig {
         for (unsigned n = rng_() % 4 + (field.non_empty ? 1U : 0U); n > 0; --n)
           list.push_back(value(*field.element));
         return list;
+      }
+      case Type::free_map: {
+        json map = json::object();
+        for (unsigned n = rng_() % 3; n > 0; --n)
+          map["key." + std::to_string(n)] = json::array({text(), nullptr, 1, 0.5, {{"inner", text()}}});
+        return map;
       }
       default: {
         std::string result = text();

@@ -36,8 +36,8 @@ TEST(CoreSchema, DefaultsAreValidAndEveryKeyIsDocumented) {
     EXPECT_FALSE(field.doc.empty()) << field.key;
     EXPECT_TRUE(field.doc.ends_with(".")) << field.key;
     const int sources = (field.required ? 1 : 0) + (field.default_value ? 1 : 0);
-    const bool container =
-        field.type == Type::section || field.type == Type::options || field.type == Type::text_map;
+    const bool container = field.type == Type::section || field.type == Type::options ||
+                           field.type == Type::text_map || field.type == Type::free_map;
     EXPECT_TRUE(sources == 1 || (sources == 0 && (field.nullable || container))) << field.key;
     for (const Field& child : field.fields) check(child);
   };

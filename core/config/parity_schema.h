@@ -1,0 +1,10 @@
+// The schema of the `parity` section.
+#pragma once
+
+#include "config/schema.h"
+
+namespace tetrad::config {
+
+Field parity_section();
+
+}  // namespace tetrad::config
