@@ -9,6 +9,7 @@
 #include <tetrad/base/error.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace tetrad::generate {
 namespace {
@@ -29,7 +30,11 @@ class FirstNonFinite : public model::ForwardObserver {
 }  // namespace
 
 Context::Context(model::Transformer& model, KvPolicy& kv, ContextOptions options)
-    : model_(model), kv_(kv), options_(options), kv_weight_version_(model.weight_version()) {
+    : model_(model),
+      kv_(kv),
+      options_(options),
+      chunk_(options.prefill_chunk),
+      kv_weight_version_(model.weight_version()) {
   if (options_.max_tokens < 1 || options_.prefill_chunk < 1) {
     throw Error("[context] a limit of " + std::to_string(options_.max_tokens) + " tokens in chunks of " +
                 std::to_string(options_.prefill_chunk) + " makes no sense; both must be at least 1");
@@ -48,6 +53,11 @@ void Context::append(std::span<const std::int32_t> ids) {
   if (!ids.empty()) run(ids, Head::none, nullptr);
 }
 
+void Context::limit_passes(std::int64_t tokens) {
+  if (tokens < 1) throw Error("[context] passes of " + std::to_string(tokens) + " tokens make no sense");
+  chunk_ = std::min(tokens, options_.prefill_chunk);
+}
+
 at::Tensor Context::run(std::span<const std::int32_t> ids, Head head, const Visit* visit) {
   if (ids.empty()) throw Error("[context] no tokens to feed");
   const std::int64_t begin = length();
@@ -62,22 +72,25 @@ at::Tensor Context::run(std::span<const std::int32_t> ids, Head head, const Visi
   // No graph is built here: the dispatcher need not pass through autograd at every call.
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
   refresh_if_stale();
+  const bool from_nothing = std::exchange(recompute_, false) && retains() && begin > 0;
   ledger_.insert(ledger_.end(), ids.begin(), ids.end());
   try {
-    return run_new(begin, head, visit);
+    if (from_nothing) model::check(kv_.reset(), kv_name, "reset");
+    return run_new(from_nothing ? 0 : begin, begin, head, visit);
   } catch (...) {
     roll_back(begin);
     throw;
   }
 }
 
-at::Tensor Context::run_new(std::int64_t begin, Head head, const Visit* visit) {
+at::Tensor Context::run_new(std::int64_t first, std::int64_t begin, Head head, const Visit* visit) {
   // A policy without memory sees the whole ledger as one step.
   if (!retains()) return run_chunk(0, length(), head, visit, begin);
   at::Tensor logits;
-  for (std::int64_t at = begin; at < length(); at += options_.prefill_chunk) {
-    const std::int64_t end = std::min(length(), at + options_.prefill_chunk);
-    const Head wanted = head == Head::last && end != length() ? Head::none : head;
+  for (std::int64_t at = first; at < length(); at += chunk_) {
+    const std::int64_t end = std::min(length(), at + chunk_);
+    const bool unseen = end <= begin || (head == Head::last && end != length());
+    const Head wanted = unseen ? Head::none : head;
     logits = run_chunk(at, end, wanted, visit, begin);
   }
   return logits;
@@ -113,7 +126,7 @@ model::DecodeGraph* Context::decode_graph() {
 
 at::Tensor Context::last_logits(std::int64_t begin, std::int64_t end) {
   at::Tensor logits;
-  if (end - begin == 1 && begin > 0 && retains() && model_.setup().device.is_cuda()) {
+  if (observer_ == nullptr && end - begin == 1 && begin > 0 && retains() && model_.setup().device.is_cuda()) {
     prepare(1);
     if (model::DecodeGraph* graph = decode_graph())
       logits = graph->logits(ledger_[static_cast<std::size_t>(begin)], begin);
@@ -121,7 +134,7 @@ at::Tensor Context::last_logits(std::int64_t begin, std::int64_t end) {
       model::check(kv_.abort(), kv_name, "abort");
   }
   if (!logits.defined()) {
-    const at::Tensor hidden = step(begin, end, nullptr);
+    const at::Tensor hidden = step(begin, end, observer_);
     logits = model_.logits(hidden.narrow(0, hidden.size(0) - 1, 1), Pass::eval).squeeze(0);
   }
   if (logits.is_cuda() && device::cuda_ops() != nullptr) {
@@ -144,11 +157,12 @@ at::Tensor Context::step(std::int64_t begin, std::int64_t end, model::ForwardObs
 at::Tensor Context::run_chunk(std::int64_t begin, std::int64_t end, Head head, const Visit* visit,
                               std::int64_t visible_from) {
   best_.reset();
+  if (observer_ != nullptr) observer_->pass(begin, end, std::clamp(visible_from, begin, end));
   at::Tensor logits, hidden;
   if (head == Head::last)
     logits = last_logits(begin, end);
   else
-    hidden = step(begin, end, nullptr);
+    hidden = step(begin, end, observer_);
   if (head == Head::all) {
     const std::int64_t first = std::max(begin, visible_from);
     const at::Tensor all = model_.logits(hidden.narrow(0, first - begin, end - first), Pass::eval);
@@ -170,7 +184,7 @@ void Context::name_first_non_finite() {
   model::check(kv_.reset(), kv_name, "reset");
   FirstNonFinite finder;
   for (std::int64_t at = 0; at < length() && finder.where.empty();) {
-    const std::int64_t end = retains() ? std::min(length(), at + options_.prefill_chunk) : length();
+    const std::int64_t end = retains() ? std::min(length(), at + chunk_) : length();
     const at::Tensor hidden = step(at, end, &finder);
     if (finder.where.empty()) {
       finder.seen(model_.config().num_hidden_layers, "lm_head", model_.logits(hidden, Pass::eval));
@@ -193,8 +207,8 @@ void Context::refresh_if_stale() {
   if (retains() && !ledger_.empty()) {
     model::check(kv_.reset(), kv_name, "reset");
     try {
-      for (std::int64_t at = 0; at < length(); at += options_.prefill_chunk) {
-        run_chunk(at, std::min(length(), at + options_.prefill_chunk), Head::none, nullptr, length());
+      for (std::int64_t at = 0; at < length(); at += chunk_) {
+        run_chunk(at, std::min(length(), at + chunk_), Head::none, nullptr, length());
       }
     } catch (...) {
       (void)kv_.abort();

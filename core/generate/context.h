@@ -28,6 +28,14 @@ struct ContextOptions {
   bool check_logits = true;        // stop on the first non-finite logit
 };
 
+// Sees what a context runs: each pass, then (ForwardObserver) its intermediate tensors. For parity.
+class PassObserver : public model::ForwardObserver {
+ public:
+  // A pass over positions [begin, end) comes: row i of its tensors is position begin + i. Positions before
+  // `first_new` were fed earlier and are computed again.
+  virtual void pass(std::int64_t begin, std::int64_t end, std::int64_t first_new) = 0;
+};
+
 class Context {
  public:
   // kv must be configured with this model's shape and options.max_tokens. Both outlive the context.
@@ -51,6 +59,14 @@ class Context {
   // of them to the host.
   const std::optional<device::Best>& best() const noexcept { return best_; }
 
+  // The next feed runs the whole ledger once more, its new tokens with it, as if nothing were cached.
+  void recompute() noexcept { recompute_ = true; }
+  // Passes of at most `tokens` from now on, and of the options' prefill_chunk in any case.
+  void limit_passes(std::int64_t tokens);
+  // Shows every pass from now on to `observer`, which must outlive that; null ends it. An observed pass never
+  // runs as a captured graph.
+  void observe(PassObserver* observer) noexcept { observer_ = observer; }
+
   // Forgets everything from position `length` on.
   void truncate(std::int64_t length);
   void reset() { truncate(0); }
@@ -68,7 +84,8 @@ class Context {
   using Visit = std::function<void(std::int64_t, const at::Tensor&)>;
 
   at::Tensor run(std::span<const std::int32_t> ids, Head head, const Visit* visit);
-  at::Tensor run_new(std::int64_t begin, Head head, const Visit* visit);
+  // Runs the ledger from `first` on; `visit` sees positions from `begin` on.
+  at::Tensor run_new(std::int64_t first, std::int64_t begin, Head head, const Visit* visit);
   void roll_back(std::int64_t length) noexcept;
   // Asks the policy for `count` more slots.
   void prepare(std::int64_t count);
@@ -89,6 +106,9 @@ class Context {
   model::Transformer& model_;
   KvPolicy& kv_;
   ContextOptions options_;
+  std::int64_t chunk_;  // tokens of a pass at most
+  PassObserver* observer_ = nullptr;
+  bool recompute_ = false;
   std::unique_ptr<model::DecodeGraph> graph_;
   bool graph_asked_for_ = false;
   std::optional<device::Best> best_;

@@ -13,6 +13,7 @@ int run_eval(Control& control);
 int run_gradients(Control& control);
 int run_train(Control& control);
 int run_bench(Control& control);
+int run_parity(Control& control);
 int run_doctor(Control& control);
 int run_why(Control& control);
 int run_check(Control& control);

@@ -1,45 +1,26 @@
 // tetrad-engine: does the work that `host` asks for over the control channel. Not started by hand.
 #include "cli/engine/commands.h"
 #include "cli/engine/control.h"
+#include "cli/engine/exception_text.h"
 
 #include "plugin/breadcrumb.h"
 #include "plugin/loader.h"
 
-#include <c10/util/Exception.h>
 #include <malloc.h>
 #include <tetrad/base/error.h>
 
 #include <cstdio>
-#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
-#include <new>
 #include <string>
 
 namespace {
 
 using tetrad::ExitCode;
 
-// One line of text for the person, whatever was thrown.
-std::pair<int, std::string> describe_exception() {
-  try {
-    throw;
-  } catch (const tetrad::Error& e) {
-    return {static_cast<int>(e.code()), e.what()};
-  } catch (const c10::Error& e) {
-    return {static_cast<int>(ExitCode::runtime), std::string("[libtorch] ") + e.what_without_backtrace()};
-  } catch (const std::bad_alloc&) {
-    return {static_cast<int>(ExitCode::runtime), "[memory] out of host memory"};
-  } catch (const std::exception& e) {
-    return {static_cast<int>(ExitCode::runtime), std::string("[engine] ") + e.what()};
-  } catch (...) {
-    return {static_cast<int>(ExitCode::runtime), "[engine] an exception that is not a std::exception"};
-  }
-}
-
 int fail(tetrad::cli::Control* control) {
-  const auto [code, message] = describe_exception();
+  const auto [code, message] = tetrad::cli::describe_exception();
   std::fprintf(stderr, "error: %s\n", message.c_str());
   if (control != nullptr) control->status(code, message);
   return code;
@@ -66,7 +47,7 @@ int main() {
       {"doctor", tetrad::cli::run_doctor},       {"why", tetrad::cli::run_why},
       {"check", tetrad::cli::run_check},         {"train", tetrad::cli::run_train},
       {"gradients", tetrad::cli::run_gradients}, {"verify", tetrad::cli::run_verify},
-      {"bench", tetrad::cli::run_bench},
+      {"bench", tetrad::cli::run_bench},         {"parity", tetrad::cli::run_parity},
   };
   std::unique_ptr<tetrad::cli::Control> control;
   try {

@@ -17,8 +17,8 @@ double boot_seconds() {
 }
 
 // Field 22 of /proc/PID/stat, in clock ticks since boot; the command name before it may hold spaces.
-double parent_start_seconds() {
-  std::ifstream file("/proc/" + std::to_string(getppid()) + "/stat");
+double start_seconds(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   const std::size_t end_of_name = text.rfind(')');
   if (end_of_name == std::string::npos) return boot_seconds();
@@ -33,7 +33,12 @@ double parent_start_seconds() {
 }  // namespace
 
 double seconds_since_host_start() {
-  static const double start = parent_start_seconds();
+  static const double start = start_seconds(getppid());
+  return boot_seconds() - start;
+}
+
+double seconds_since_engine_start() {
+  static const double start = start_seconds(getpid());
   return boot_seconds() - start;
 }
 

@@ -27,7 +27,7 @@ struct PluginRef {
 };
 
 struct RunMessage {
-  std::string command;  // chat | generate | logits | tokenize | eval | doctor | why | check | verify
+  std::string command;  // chat | generate | logits | tokenize | eval | doctor | why | check | verify | parity
   nlohmann::json config = nlohmann::json::object();  // resolved; empty for commands that need no config
   std::string config_file;                           // as given on the command line; "" without a config
   std::string config_hash;                           // sha256 hex of the resolved config; "" without a config
