@@ -118,7 +118,20 @@ Field guard_section() {
             "The run is ended when the memory that the whole machine has available falls below this.")
            .at_least(0)
            .unit("GiB")
-           .by_default(0.5)});
+           .by_default(0.5),
+       Make("log", Type::string,
+            "File that gets each of the guard's readings as a line of JSON. Made anew by each run; null "
+            "writes "
+            "none.")
+           .nullable()
+           .non_empty()
+           .meaning(Meaning::output_path),
+       Make("log_mb", Type::number,
+            "Most that the log takes: it is cut in two halves, `log` and `log`.1, and the oldest lines go.")
+           .at_least(0.1)
+           .at_most(1e6)
+           .unit("MiB")
+           .by_default(64.0)});
 }
 
 Field chat_section() {

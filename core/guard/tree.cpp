@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -9,10 +10,21 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 
 namespace tetrad::guard {
 
 namespace {
+
+constexpr std::uint64_t much_memory = std::uint64_t{32} << 20;
+constexpr int highest_priority = -20;
+constexpr int quick_scans = 4;       // right after the kill: whoever was just being forked is found by them
+constexpr int longest_wait_ms = 50;  // between later scans, unless the processes end before
+constexpr std::size_t most_waited = 64;
+
+#ifndef SYS_process_mrelease
+#define SYS_process_mrelease 448  // the same number on every architecture
+#endif
 
 bool alive(const ProcStat& stat) noexcept {
   const bool zombie = stat.state == 'Z' || stat.state == 'X' || stat.state == 'x';
@@ -32,6 +44,16 @@ bool kill_exactly(pid_t pid, std::uint64_t start_ticks) noexcept {
   }
   if (fd >= 0) ::close(fd);
   return sent;
+}
+
+bool release_memory(pid_t pid, std::uint64_t start_ticks) noexcept {
+  const int fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  if (fd < 0) return false;
+  const auto now = read_stat(pid);
+  const bool same = now && now->start_ticks == start_ticks;
+  const bool released = same && ::syscall(SYS_process_mrelease, fd, 0) == 0;
+  ::close(fd);
+  return released;
 }
 
 std::int64_t monotonic_ns() noexcept {
@@ -158,11 +180,48 @@ std::size_t ProcessTree::kill_once() noexcept {
   return signalled;
 }
 
+void ProcessTree::hasten() noexcept {
+  for (const Member& member : *this) {
+    if (member.bytes < much_memory) continue;
+    char tasks[32];
+    std::snprintf(tasks, sizeof tasks, "/proc/%d/task", member.pid);
+    // The last thread to end gives the memory back, whichever it is.
+    for_each_pid(
+        tasks,
+        [](void*, pid_t thread) { ::setpriority(PRIO_PROCESS, static_cast<id_t>(thread), highest_priority); },
+        nullptr);
+  }
+}
+
+void ProcessTree::wait_for_ends(int longest_ms) const noexcept {
+  const std::int64_t end = monotonic_ns() + std::int64_t{longest_ms} * 1'000'000;
+  std::array<pollfd, most_waited> waited{};
+  std::size_t count = 0;
+  for (const Member& member : *this) {
+    if (count == most_waited) break;
+    const int fd = static_cast<int>(::syscall(SYS_pidfd_open, member.pid, 0));
+    if (fd >= 0) waited[count++] = {fd, POLLIN, 0};
+  }
+  const std::array<pollfd, most_waited> opened = waited;
+  for (std::size_t running = count;;) {
+    const std::int64_t left_ms = (end - monotonic_ns() + 999'999) / 1'000'000;
+    // Nobody to wait for: without descriptors the time is what there is, else the work is done.
+    if (left_ms <= 0 || (count > 0 && running == 0)) break;
+    if (::poll(waited.data(), count, static_cast<int>(left_ms)) <= 0) break;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (waited[i].fd < 0 || waited[i].revents == 0) continue;
+      waited[i].fd = -1;
+      --running;
+    }
+  }
+  for (std::size_t i = 0; i < count; ++i) ::close(opened[i].fd);
+}
+
 std::size_t ProcessTree::kill_all(double patience_secs, void (*reap)(void*), void* context) noexcept {
   const std::int64_t end = monotonic_ns() + static_cast<std::int64_t>(patience_secs * 1e9);
-  constexpr int longest_wait_ms = 8;
-  int wait_ms = 1;
+  int scans = 0;
   int empty_scans = 0;
+  std::uint64_t newest = 0;
   kill_once();  // those that are known, before all else
   for (;;) {
     refresh();
@@ -174,8 +233,13 @@ std::size_t ProcessTree::kill_all(double patience_secs, void (*reap)(void*), voi
     if (monotonic_ns() >= end) return left ? std::max<std::size_t>(members_, 1) : 0;
     kill_once();
     if (reap != nullptr) reap(context);
-    // Giving memory back takes the kernel a while; looking on too closely would take it the processor.
-    if (left) ::poll(nullptr, 0, std::min(wait_ms++, longest_wait_ms));
+    // Giving memory back takes the kernel a while; scanning meanwhile would take it the processor.
+    if (!left) continue;
+    std::uint64_t youngest = 0;
+    for (const Member& member : *this) youngest = std::max(youngest, member.start_ticks);
+    if (youngest > newest || members_ == 0) scans = 0;  // somebody still forks
+    newest = std::max(newest, youngest);
+    wait_for_ends(++scans <= quick_scans ? scans : longest_wait_ms);
   }
 }
 

@@ -59,6 +59,10 @@ class ProcessTree {
   // SIGKILL to every member. Returns how many were signalled.
   std::size_t kill_once() noexcept;
 
+  // For members that SIGKILL was sent to: those with much memory get the processor before ordinary programs,
+  // where we may decide that, so that a busy machine does not hold up giving their memory back.
+  void hasten() noexcept;
+
   // kill_once() until two scans in a row find nobody alive or `patience_secs` have passed (a process in
   // uninterruptible sleep). Calls reap(context) between scans, so that the supervisor collects its zombies;
   // with it, and called by the supervisor, the kernel must also say that no child is left: a chain of forks
@@ -66,6 +70,7 @@ class ProcessTree {
   std::size_t kill_all(double patience_secs, void (*reap)(void*), void* context) noexcept;
 
  private:
+  void wait_for_ends(int longest_ms) const noexcept;
   static void add(void* self, pid_t pid);
   static void add_child(void* self, pid_t pid);
   static void note_child(void* self, pid_t pid);
@@ -80,6 +85,11 @@ class ProcessTree {
   bool child_lists_ = true;  // until the kernel is seen to have none
   bool child_seen_ = false;
 };
+
+// Gives back the memory of a process that SIGKILL was sent to, beside its own ending: that is done in the
+// process itself, on one processor, and only once it runs. Takes as long as the memory is large. False where
+// the process is gone already or was not killed, and before Linux 5.15: it then ends without help.
+bool release_memory(pid_t pid, std::uint64_t start_ticks) noexcept;
 
 // SIGKILL to exactly this process: a descriptor holds it, and the start time proves that the number was not
 // reused. False when it is not there any more.

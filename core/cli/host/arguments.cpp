@@ -251,6 +251,11 @@ class Builder {
     json(guard->add_subcommand("status", "The guards that run on this machine"), "As JSON");
     guard->add_option("--report", a_.report, "Where a kill is reported: FILE.json, and FILE.txt for people")
         ->type_name("FILE.json");
+    guard->add_option("--log", a_.log, "Each reading as a line of JSON; the newest are kept, see --log-mb")
+        ->type_name("FILE");
+    guard->add_option("--log-mb", a_.log_mb, "Most MiB that the log takes, FILE and FILE.1 together")
+        ->check(CLI::Range(0.1, 1e6))
+        ->capture_default_str();
     guard->add_option("--over-secs", a_.over_secs, "Seconds over the limit before it is ended")
         ->capture_default_str();
     guard->add_option("--poll-secs", a_.poll_secs, "Seconds between two readings")->capture_default_str();

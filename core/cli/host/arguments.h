@@ -39,6 +39,8 @@ struct Arguments {
   std::string soft_gb = "none";
   std::vector<std::string> sensors;
   std::string report;
+  std::string log;
+  double log_mb = 64;
   bool refuse_blind = false;
   bool verify = false;  // guard; doctor, where `out` and `device` belong to it
   double over_secs = 0;

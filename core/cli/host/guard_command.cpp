@@ -29,6 +29,8 @@ int run_guard_command(const Arguments& arguments) {
   supervision.limits = guard::make_limits(settings, capacity);
   supervision.allow_blind = settings.allow_blind;
   supervision.report_file = arguments.report;
+  supervision.log_file = arguments.log;
+  supervision.log_mb = arguments.log_mb;
   supervision.sensors = choose_sensors(open_registry(arguments.plugin_paths, {}, {}), arguments.sensors);
   supervision.opening_lines = {
       guard::describe(*supervision.limits, capacity, sensor_names(supervision.sensors))};

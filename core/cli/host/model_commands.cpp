@@ -180,7 +180,8 @@ int close_run(const runs::Folder& folder, runs::Ending ending, runs::Language la
 int run_model_command(const Arguments& arguments, const std::vector<std::string>& command_line) {
   const runs::Language language = runs::parse_language(arguments.language);
   for (const std::string& line : arguments.notes) std::fprintf(stderr, "%s\n", line.c_str());
-  const Prepared prepared = prepare({arguments.configs, arguments.sets, arguments.plugin_paths, arguments.dry_run});
+  const Prepared prepared =
+      prepare({arguments.configs, arguments.sets, arguments.plugin_paths, arguments.dry_run});
   if (!arguments.script_flags.empty() && !prepared.config.at("chat").at("prompt").is_string()) {
     throw Error(ExitCode::usage,
                 fmt::format("[cli] {} belongs to a script of turns, and neither the config nor "
@@ -206,11 +207,15 @@ int run_model_command(const Arguments& arguments, const std::vector<std::string>
   supervision.limits = guard::make_limits(settings, capacity);
   supervision.allow_blind = settings.allow_blind;
   supervision.sensors = prepared.sensors;
+  const json& guard_section = prepared.config.at("guard");
+  if (guard_section.at("log").is_string()) supervision.log_file = guard_section.at("log").get<std::string>();
+  supervision.log_mb = guard_section.at("log_mb").get<double>();
   run.guard_limit_bytes = supervision.limits->limit_bytes;
   supervision.opening_lines = {
       guard::describe(*supervision.limits, capacity, sensor_names(prepared.sensors))};
 
-  if (run.command == "train") supervision.term_grace_secs = 600;  // a step and a checkpoint may take that long
+  if (run.command == "train")
+    supervision.term_grace_secs = 600;  // a step and a checkpoint may take that long
 
   Program engine;
   engine.file = arguments.engine.empty() ? find_engine(program_folder()).string() : arguments.engine;

@@ -7,7 +7,9 @@
 #include "guard/group.h"
 #include "guard/guard.h"
 #include "guard/keeper.h"
+#include "guard/log_lines.h"
 #include "guard/post.h"
+#include "guard/sample_log.h"
 #include "guard/self.h"
 #include "guard/settings.h"
 
@@ -60,6 +62,7 @@ class Supervisor {
     if (guard_ && guard_->watches()) {
       standing_ = guard::protect_self();
       note_running(program);
+      if (log_) log_->add(guard::start_line(*guard_, child_, command_));
     }
     if (run) {
       channel_->post(to_json(*run));
@@ -80,6 +83,7 @@ class Supervisor {
       outcome.lowest_available_bytes = guard_->state().lowest_available_bytes;
       if (opened_) note(guard_->last_line());
     }
+    if (log_) log_end(outcome.exit_code);
     if (record_) outcome.kill_report = report();
     return outcome;
   }
@@ -108,6 +112,12 @@ class Supervisor {
     guard_.emplace(*supervision_.limits, tree_, std::move(feeds));
     if (!supervision_.allow_blind) require_sight();
     group_ = std::make_unique<guard::Group>();
+    if (!supervision_.log_file.empty()) {
+      constexpr double mib = 1 << 20;
+      log_ = std::make_unique<guard::SampleLog>(supervision_.log_file,
+                                                static_cast<std::uint64_t>(supervision_.log_mb * mib));
+      tree_.exclude(log_->pid());
+    }
     keeper_ = std::make_unique<guard::Keeper>(*group_);
     if (keeper_->pid() > 0) tree_.exclude(keeper_->pid());
     program.join_fd = group_->procs_fd();
@@ -149,6 +159,10 @@ class Supervisor {
   void open() {
     if (opened_) return;
     opened_ = true;
+    if (!log_ && !supervision_.log_file.empty())
+      note(fmt::format("[guard] {} is not written: {}", supervision_.log_file,
+                       outer_ ? "only the guard above reads memory, and --log there keeps what it reads"
+                              : "nothing is watched"));
     if (outer_) {
       note(running_line_);
       return;
@@ -199,6 +213,7 @@ class Supervisor {
       guard_kill();
       return;
     }
+    if (log_) log_->add(guard::sample_line(*guard_));
     if (keeper_) keeper_->tell(guard_->members());
     if (verdict == guard::Verdict::soft) ask_to_shrink();
     for (const std::string& line : guard_->take_notes()) note(line);
@@ -246,6 +261,8 @@ class Supervisor {
     }
     soft_ns_ = guard::monotonic_ns();
     soft_answer_ns_ = 0;
+    if (log_)
+      log_->add(guard::event_line("soft", {{"to", engine ? "engine" : "SIGTERM"}, {"epoch", soft_epoch_}}));
     open();
     note(fmt::format("[guard] soft limit passed: tree_mem={} soft={}; {}",
                      guard::format_or_unknown(decision.bytes), guard::format_or_unknown(decision.limit_bytes),
@@ -336,10 +353,48 @@ class Supervisor {
     record_->soft_answer_ns = soft_answer_ns_;
     record_->sent_ns = sent;
     guard_line_ = guard_->kill_line();
+    if (log_) log_->add(guard::sample_line(*guard_));
+    free_memory();
     record_->survivors = kill_tree();
     record_->reaped_ns = record_->survivors == 0 ? guard::monotonic_ns() : 0;
+    if (log_) {
+      const auto since = [&](std::int64_t ns) {
+        return static_cast<double>(ns - record_->decided_ns) * 1e-6;
+      };
+      log_->add(guard::event_line(
+          "kill", {{"rule", guard::rule_name(record_->decision.rule)},
+                   {"processes", record_->process_count},
+                   {"sent_after_ms", since(record_->sent_ns)},
+                   {"all_gone_after_ms", record_->reaped_ns == 0 ? nlohmann::json(nullptr)
+                                                                 : nlohmann::json(since(record_->reaped_ns))},
+                   {"survivors", record_->survivors}}));
+    }
     open();
     note(guard_line_);
+  }
+
+  // SIGKILL has been sent to everybody: their memory is to come back before that of others.
+  void free_memory() {
+    tree_.hasten();
+    if (!keeper_) return;
+    std::vector<guard::ProcessTree::Member> members(tree_.begin(), tree_.end());
+    std::stable_sort(members.begin(), members.end(),
+                     [](const auto& a, const auto& b) { return a.bytes > b.bytes; });
+    std::vector<GuardProcess> killed;
+    for (const auto& member : members) killed.push_back({member.pid, member.start_ticks});
+    keeper_->release(killed);
+  }
+
+  void log_end(int exit_code) {
+    const auto or_null = [](const std::optional<std::uint64_t>& value) {
+      return value ? nlohmann::json(*value) : nlohmann::json(nullptr);
+    };
+    const guard::State& state = guard_->state();
+    log_->add(guard::event_line("end", {{"exit_code", exit_code},
+                                        {"peak_tree_bytes", or_null(state.peak_tree_bytes)},
+                                        {"peak_device_bytes", or_null(state.peak_device_bytes)},
+                                        {"lowest_available_bytes", or_null(state.lowest_available_bytes)},
+                                        {"dropped_lines", log_->dropped()}}));
   }
 
   // The report as JSON; written to the wanted file, with the text beside it.
@@ -379,6 +434,10 @@ class Supervisor {
       if (keeper_ && pid == keeper_->pid()) {
         tree_.include(pid);
         keeper_->ended();
+      }
+      if (log_ && pid == log_->pid()) {
+        tree_.include(pid);
+        if (!log_->ended(status)) note("[guard] the log's writer ended; no more lines are kept");
       }
     }
   }
@@ -472,6 +531,7 @@ class Supervisor {
   guard::ProcessTree tree_;
   std::optional<guard::Guard> guard_;
   std::unique_ptr<guard::Group> group_;
+  std::unique_ptr<guard::SampleLog> log_;
   std::unique_ptr<guard::Keeper> keeper_;
   std::unique_ptr<guard::Post> post_;
   std::unique_ptr<guard::OuterGuard> outer_;

@@ -38,6 +38,8 @@ struct Supervision {
   std::vector<SensorChoice> sensors;
   bool allow_blind = true;  // false: a sensor that cannot observe is Error(guard_blind), nothing is started
   std::string report_file;  // JSON report of a kill; the text beside it, .json replaced by .txt. "": none
+  std::string log_file;     // log of the guard's readings (guard/log_lines.h); "": none
+  double log_mb = 64;       // most that it takes, in MiB
   double interrupt_grace_secs = 2;
   double term_grace_secs = 5;
   // Printed on stderr at the engine's first phase, so that the engine's own first line stays the run's first;

@@ -1,14 +1,22 @@
 // Takes memory the way a test wants it, and says nothing. With RAMP_PROGRESS=FILE it keeps there how many
 // steps of 2 MiB it has taken (int64) and when each was taken (CLOCK_MONOTONIC ns, int64 each), which
 // survives its end. Arguments: WHAT [numbers]
-//   anon MIB RATE        fresh pages at RATE MiB a second (0: as fast as it goes), then sleeps
-//   map MIB RATE         a memfd filled beforehand is mapped piece by piece: reaches rates that fresh pages
-//   do not sharers MIB N        N children share one region, each touches all of it forked MIB N takes MIB
-//   and forks N children that sleep (copy on write) bomb N               forks until N processes live; all
-//   sleep daemons N MIB        N daemons (double fork, setsid) that sleep; the last takes MIB stop MIB like
-//   anon, but stops itself (SIGSTOP) once it has MIB zombie MIB           the main thread ends, another one
-//   takes MIB soft MIB             takes MIB and ends with exit code 7 on SIGTERM files MIB            reads
-//   a file of that size again and again through a mapping (page cache only)
+//
+//   anon MIB RATE       fresh pages at RATE MiB a second (0: as fast as it goes), then sleeps
+//   map MIB RATE        pages that exist already are mapped piece by piece: rates that fresh pages do not
+//                       reach. Of RAMP_PAGES=FILE (in memory, as large), or of a memfd filled beforehand
+//   leap MIB FROM       like map: FROM MiB, a pause of 20 ms, then the rest as fast as it goes
+//   stubborn MIB RATE   like anon, but ignores SIGTERM
+//   sharers MIB N       N children share one region, each touches all of it
+//   forked MIB N        takes MIB and forks N children that sleep (copy on write)
+//   bomb N              forks until N processes live; all sleep
+//   daemons N MIB       N daemons (double fork, setsid) that sleep; the last takes MIB
+//   stop MIB            like anon, but stops itself (SIGSTOP) once it has MIB
+//   zombie MIB          the main thread ends, another one takes MIB
+//   soft MIB            takes MIB and ends with exit code 7 on SIGTERM
+//   files MIB           reads a file of that size again and again through a mapping (page cache only)
+//
+// RAMP_LINGER_MS=N: ends with exit code 0 that long after the last step, instead of sleeping for ever.
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -76,7 +84,13 @@ void anon(std::size_t bytes, double rate) {
   pace(bytes, rate, [&](std::size_t from, std::size_t count) { std::memset(at + from, 1, count); });
 }
 
-void map(std::size_t bytes, double rate) {
+// A file in memory whose first `bytes` exist.
+int pages(std::size_t bytes) {
+  if (const char* name = std::getenv("RAMP_PAGES")) {
+    const int fd = ::open(name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || ::lseek(fd, 0, SEEK_END) < static_cast<off_t>(bytes)) ::_exit(9);
+    return fd;
+  }
   const int fd = ::memfd_create("ramp", 0);
   if (fd < 0 || ::ftruncate(fd, static_cast<off_t>(bytes)) != 0) ::_exit(9);
   static char block[2 * mib];
@@ -84,7 +98,13 @@ void map(std::size_t bytes, double rate) {
   for (std::size_t at = 0; at < bytes; at += sizeof block) {
     if (::write(fd, block, sizeof block) != sizeof block) ::_exit(9);
   }
+  return fd;
+}
+
+void map(std::size_t bytes, double rate, std::size_t pause_at) {
+  const int fd = pages(bytes);
   pace(bytes, rate, [&](std::size_t from, std::size_t count) {
+    if (pause_at > 0 && from == pause_at) ::usleep(20'000);
     if (::mmap(nullptr, count, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, static_cast<off_t>(from)) ==
         MAP_FAILED)
       ::_exit(9);
@@ -150,7 +170,9 @@ int main(int argc, char** argv) {
   if (what == "anon") {
     anon(bytes, second);
   } else if (what == "map") {
-    map(bytes, second);
+    map(bytes, second, 0);
+  } else if (what == "leap") {
+    map(bytes, 0, static_cast<std::size_t>(second) * mib);
   } else if (what == "sharers") {
     sharers(bytes, static_cast<long>(second));
   } else if (what == "forked") {
@@ -180,10 +202,17 @@ int main(int argc, char** argv) {
   } else if (what == "soft") {
     ::signal(SIGTERM, [](int) { ::_exit(7); });
     anon(bytes, 500);
+  } else if (what == "stubborn") {
+    ::signal(SIGTERM, SIG_IGN);
+    anon(bytes, second);
   } else if (what == "files") {
     files(bytes);
   } else {
     return 2;
+  }
+  if (const char* linger = std::getenv("RAMP_LINGER_MS")) {
+    ::usleep(static_cast<useconds_t>(1000 * std::atoi(linger)));
+    return 0;
   }
   sleep_forever();
 }

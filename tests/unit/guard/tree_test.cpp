@@ -2,6 +2,7 @@
 // found, measured and killed. This test program is the supervisor (a subreaper).
 #include "guard/tree.h"
 #include "guard/guard.h"
+#include "guard/keeper.h"
 
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -9,10 +10,14 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <cstring>
 #include <functional>
 #include <vector>
@@ -209,6 +214,73 @@ TEST_F(Tree, TheGuardKillsOverItsLimitAndSaysSo) {
       << guard.kill_line();
   EXPECT_EQ(tree_.kill_all(10, reap, nullptr), 0U);
   EXPECT_NE(guard.last_line().find("[guard] peak tree=1"), std::string::npos) << guard.last_line();
+}
+
+// A killed process that is held at the door: it has all its memory and gives none of it back by itself.
+class Dying {
+ public:
+  explicit Dying(std::size_t bytes) : child_([bytes] { touch(bytes, MAP_PRIVATE | MAP_ANONYMOUS); }) {
+    traced_ = ::ptrace(PTRACE_SEIZE, pid(), nullptr, PTRACE_O_TRACEEXIT) == 0;
+    start_ticks = read_stat(pid()).value_or(ProcStat{}).start_ticks;
+  }
+  ~Dying() {
+    ::ptrace(PTRACE_DETACH, pid(), nullptr, 0);
+    ::kill(pid(), SIGKILL);
+    ::waitpid(pid(), nullptr, 0);
+  }
+  bool kill() const {
+    int status = 0;
+    return traced_ && ::kill(pid(), SIGKILL) == 0 && ::waitpid(pid(), &status, __WALL) == pid() &&
+           WIFSTOPPED(status);
+  }
+  pid_t pid() const { return child_.pid(); }
+  std::uint64_t bytes() const { return read_process_memory(pid()).bytes; }
+  std::uint64_t start_ticks = 0;
+
+ private:
+  Child child_;
+  bool traced_ = false;
+};
+
+// Whether this kernel has process_mrelease and we may call it: for a process that was not killed it says so.
+bool kernel_releases() {
+  const int fd = static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0));
+  const bool known = ::syscall(448, fd, 0) != 0 && errno == EINVAL;
+  ::close(fd);
+  return known;
+}
+
+TEST_F(Tree, MemoryOfAKilledProcessComesBackBeforeItHasEnded) {
+  if (!kernel_releases()) GTEST_SKIP() << "this kernel has no process_mrelease";
+  const Dying one(64 * mib), other(64 * mib);
+  EXPECT_FALSE(release_memory(one.pid(), one.start_ticks)) << "it was not killed";
+  EXPECT_GE(one.bytes(), 64 * mib);
+  if (!one.kill() || !other.kill()) GTEST_SKIP() << "processes may not be traced here";
+  ASSERT_GE(one.bytes(), 64 * mib);
+  EXPECT_FALSE(release_memory(one.pid(), one.start_ticks + 1)) << "the number now stands for another process";
+  EXPECT_TRUE(release_memory(one.pid(), one.start_ticks));
+  EXPECT_LT(one.bytes(), 8 * mib);
+
+  const Group group;
+  Keeper keeper(group);
+  ASSERT_GT(keeper.pid(), 0);
+  const std::array<GuardProcess, 2> killed = {{{4'000'000, 1}, {other.pid(), other.start_ticks}}};
+  ASSERT_GE(other.bytes(), 64 * mib);
+  keeper.release(killed);
+  for (int i = 0; i < 1000 && other.bytes() >= 8 * mib; ++i) ::poll(nullptr, 0, 5);
+  EXPECT_LT(other.bytes(), 8 * mib);
+}
+
+TEST_F(Tree, WhoHasMuchMemoryIsHastened) {
+  const Child large([] { touch(40 * mib, MAP_PRIVATE | MAP_ANONYMOUS); });
+  const Child small([] { touch(4 * mib, MAP_PRIVATE | MAP_ANONYMOUS); });
+  const int before = ::getpriority(PRIO_PROCESS, 0);
+  ASSERT_TRUE(tree_.memory().has_value());
+  tree_.hasten();
+  const int now = ::getpriority(PRIO_PROCESS, static_cast<id_t>(large.pid()));
+  EXPECT_EQ(::getpriority(PRIO_PROCESS, static_cast<id_t>(small.pid())), before);
+  if (now == before) GTEST_SKIP() << "priorities may not be raised here";
+  EXPECT_EQ(now, -20);
 }
 
 TEST(Guard, WithoutLimitsNothingIsWatchedAndNothingIsKnown) {
