@@ -2,11 +2,11 @@
 #include "cli/engine/commands.h"
 #include "cli/engine/control.h"
 #include "cli/engine/exception_text.h"
+#include "cli/engine/host_heap.h"
 
 #include "plugin/breadcrumb.h"
 #include "plugin/loader.h"
 
-#include <malloc.h>
 #include <tetrad/base/error.h>
 
 #include <cstdio>
@@ -26,21 +26,11 @@ int fail(tetrad::cli::Control* control) {
   return code;
 }
 
-// The temporaries of a prefill are some MiB each. By default glibc gives such blocks back to the system when
-// they are freed and takes them anew, zeroed page by page, for the next operation: a sixth of a prefill's
-// time. Weights and caches, which are larger, still go back at once.
-void keep_temporaries() {
-#ifdef __GLIBC__
-  mallopt(M_MMAP_THRESHOLD, 16 << 20);
-  mallopt(M_TRIM_THRESHOLD, 64 << 20);
-#endif
-}
-
 }  // namespace
 
 int main() {
   tetrad::plugin::install_crash_handler();
-  keep_temporaries();
+  tetrad::cli::keep_temporaries();
   const std::map<std::string, std::function<int(tetrad::cli::Control&)>> commands = {
       {"chat", tetrad::cli::run_chat},           {"generate", tetrad::cli::run_generate},
       {"logits", tetrad::cli::run_logits},       {"eval", tetrad::cli::run_eval},

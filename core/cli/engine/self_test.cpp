@@ -63,7 +63,7 @@ void SelfTest::read(const std::string& file) {
     questions_.push_back({group, std::string(pair.prompt), std::string(pair.target)});
 }
 
-nlohmann::json SelfTest::run(const std::string& when) {
+nlohmann::json SelfTest::run(const std::string& when, const std::function<void()>& between) {
   nlohmann::json results = nlohmann::json::array();
   for (const Question& question : questions_) {
     session_.context().reset();
@@ -86,8 +86,9 @@ nlohmann::json SelfTest::run(const std::string& when) {
                                            : "(wrong) ",
                  answer.c_str());
     results.push_back(std::move(result));
+    session_.context().reset();
+    if (between) between();
   }
-  session_.context().reset();
   // What the answers needed is not kept while training goes on.
   session_.clear_eval_cache();
   return results;

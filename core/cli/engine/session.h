@@ -94,6 +94,9 @@ class Session {
   // Drops the eval weight cache; the bytes freed.
   std::int64_t clear_eval_cache() { return backend_->clear_eval_cache(); }
 
+  // Gives back KV slots that hold no token, where the policy can; the bytes freed.
+  std::int64_t shrink_kv();
+
   // Ids of a prompt: through the template as a first turn, or as it stands (`raw`).
   std::vector<std::int32_t> prompt_ids(const std::string& prompt, bool raw);
 

@@ -1,6 +1,8 @@
 #include "cli/engine/training_run.h"
 
 #include "cli/engine/conversation_record.h"
+#include "cli/engine/host_heap.h"
+#include "cli/engine/soft_stage.h"
 #include "model/plugin_call.h"
 #include "train/trainer/bytes_text.h"
 #include "train/trainer/export_dense.h"
@@ -125,6 +127,7 @@ nlohmann::json TrainingRun::evaluate(const std::string& when) {
     const train::Trainer::Score one = trainer_.evaluate(*batch);
     score.nll += one.nll;
     score.tokens += one.tokens;
+    give_back_if_asked();
   }
   const double loss = score.nll / static_cast<double>(std::max<std::int64_t>(score.tokens, 1));
   std::fprintf(stderr, "[eval] %s: loss %.4f perplexity %.3f over %lld tokens\n", when.c_str(), loss,
@@ -141,7 +144,21 @@ nlohmann::json TrainingRun::evaluate(const std::string& when) {
 }
 
 void TrainingRun::self_test(const std::string& when) {
-  if (!self_test_.empty()) self_tests_[when] = self_test_.run(when);
+  if (!self_test_.empty()) self_tests_[when] = self_test_.run(when, [this] { give_back_if_asked(); });
+}
+
+void TrainingRun::give_back_if_asked() {
+  answer_soft_stage(session_, [this] {
+    std::vector<std::string> done;
+    if (session_.shrink_kv() > 0) done.emplace_back("KV slots of the self test given back");
+    if (trainer_.recompute_blocks())
+      done.emplace_back("later steps keep each block's input alone (train.checkpointing block)");
+    if (store_ && saved_step_ != trainer_.progress().step && trainer_.progress().step > 0) {
+      save();
+      done.push_back(fmt::format("step {} saved", trainer_.progress().step));
+    }
+    return done;
+  });
 }
 
 void TrainingRun::log(const train::StepReport& r, bool shown) {
@@ -254,6 +271,8 @@ TrainingRun::End TrainingRun::train_steps() {
     const bool moves = train::learning_rate(settings_.schedule, next) > 0.0;
     one_step(moves && (!proved_ || next + 1 == settings_.schedule.steps));
     const std::int64_t step = trainer_.progress().step;
+    give_back_freed();
+    give_back_if_asked();
     if (save_every > 0 && step % save_every == 0) save();
     if (eval_every == 0 || step % eval_every != 0 || step == settings_.schedule.steps) continue;
     const nlohmann::json result = evaluate(fmt::format("step {}", step));

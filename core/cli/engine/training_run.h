@@ -59,6 +59,8 @@ class TrainingRun {
   // Mean loss and perplexity on train.eval_data; null without one.
   nlohmann::json evaluate(const std::string& when);
   void self_test(const std::string& when);
+  // Answers the guard's soft stage, where it asked: only between two steps, evaluations' batches or answers.
+  void give_back_if_asked();
   void require_moved();
   // Takes over the latest checkpoint, where the config asks for it and there is one.
   void resume();

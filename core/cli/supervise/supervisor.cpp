@@ -481,9 +481,14 @@ class Supervisor {
     soft_answer_ns_ = guard::monotonic_ns();
     const auto freed = phase.details.find("freed_bytes");
     const bool number = freed != phase.details.end() && freed->is_number_unsigned();
-    note(fmt::format("[guard] soft stage: the engine gave back {} in {:.0f} ms",
+    std::string done;
+    if (const auto texts = phase.details.find("done"); texts != phase.details.end() && texts->is_array()) {
+      for (const auto& text : *texts)
+        if (text.is_string()) done += (done.empty() ? ": " : ", ") + text.get<std::string>();
+    }
+    note(fmt::format("[guard] soft stage: the engine gave back {} in {:.0f} ms{}",
                      number ? guard::format_mib(freed->get<std::uint64_t>()) : "unknown",
-                     static_cast<double>(soft_answer_ns_ - soft_ns_) * 1e-6));
+                     static_cast<double>(soft_answer_ns_ - soft_ns_) * 1e-6, done));
   }
 
   void end_the_rest() {

@@ -42,6 +42,9 @@ class BlockGraph {
  public:
   BlockGraph(model::Transformer& model, Checkpointing checkpointing);
 
+  // From the next forward on; the numbers stay the same.
+  void set_checkpointing(Checkpointing checkpointing) noexcept { checkpointing_ = checkpointing; }
+
   // x [T, hidden] -> [T, hidden]. Fills `saved` as the checkpointing says; null: nothing is kept.
   at::Tensor forward(std::int64_t layer, const at::Tensor& x, const StepInput& input,
                      BlockSaved* saved) const;

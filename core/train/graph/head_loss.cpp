@@ -1,6 +1,7 @@
 #include "train/graph/head_loss.h"
 
 #include <ATen/ops/arange.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/mm.h>
@@ -53,6 +54,8 @@ at::Tensor HeadLoss::forward(const at::Tensor& x, const StepInput& input) {
     }
     return entropy_->negative_log_likelihood();
   }
+  if (const std::int64_t more = (input.granule - count % input.granule) % input.granule; more > 0)
+    scored_x_ = at::constant_pad_nd(scored_x_, {0, 0, 0, more});
   logits_ = linear_.forward(model_.head(), scored_x_);
   const at::Tensor losses = at::empty({count}, logits_.options().dtype(at::kFloat));
   for (std::int64_t row = 0; row < count; row += kRows) {
@@ -65,15 +68,17 @@ at::Tensor HeadLoss::forward(const at::Tensor& x, const StepInput& input) {
 }
 
 at::Tensor HeadLoss::whole_backward(double scale, GradientReceiver& gradients) {
-  for (std::int64_t row = 0; row < logits_.size(0); row += kRows) {
-    const at::Tensor rows = logits_.narrow(0, row, std::min(kRows, logits_.size(0) - row));
+  const std::int64_t count = targets_.size(0);
+  for (std::int64_t row = 0; row < count; row += kRows) {
+    const at::Tensor rows = logits_.narrow(0, row, std::min(kRows, count - row));
     ops::TiledCrossEntropy entropy(targets_.narrow(0, row, rows.size(0)));
     entropy.observe(rows, 0);
     rows.copy_(entropy.gradient(rows, 0, scale));
   }
-  at::Tensor dx = linear_.grad_input(model_.head(), logits_);
+  // Rows that only fill up are zeros in scored_x_, and so in logits_.
+  const at::Tensor dx = linear_.grad_input(model_.head(), logits_);
   gradients.add(*model_.head().parameter, linear_.grad_weight(model_.head(), logits_, scored_x_));
-  return dx;
+  return dx.narrow(0, 0, count);
 }
 
 at::Tensor HeadLoss::tiled_backward(double scale, GradientReceiver& gradients) {

@@ -23,6 +23,10 @@ at::Tensor on(at::Device device, const std::vector<std::int64_t>& values) {
 
 }  // namespace
 
+std::int64_t filled_to(std::int64_t places, at::Device device) noexcept {
+  return device.is_cpu() && places >= 256 ? (places + 31) / 32 : 1;
+}
+
 StepInput StepInput::make(const Batch& batch, std::int64_t vocabulary, at::Device device) {
   std::vector<std::int64_t> ids, positions, scored, targets;
   std::vector<ops::Segment> segments;
@@ -51,6 +55,14 @@ StepInput StepInput::make(const Batch& batch, std::int64_t vocabulary, at::Devic
     }
   }
   if (scored.empty()) throw Error("[train] nothing in this batch is scored: there is nothing to learn");
+  input.granule = filled_to(batch.rows * batch.width, device);
+  const auto tokens = static_cast<std::int64_t>(ids.size());
+  if (const std::int64_t more = (input.granule - tokens % input.granule) % input.granule; more > 0) {
+    segments.push_back({tokens, more});
+    for (std::int64_t position = 0; position < more; ++position) positions.push_back(position);
+    ids.resize(ids.size() + static_cast<std::size_t>(more), 0);
+    input.longest_position = std::max(input.longest_position, more);
+  }
   input.ids = on(device, ids);
   input.positions = on(device, positions);
   input.scored = on(device, scored);

@@ -37,6 +37,8 @@ class TrainGraph {
   // Where a forward of `input` first has a value that is not finite, for people: "layer 3, tensor
   // 'gate_proj'". Runs the forward again with eyes open.
   std::string first_non_finite(const StepInput& input);
+  // What forward() keeps from now on; call it between two steps.
+  void set_checkpointing(Checkpointing checkpointing) noexcept { block_.set_checkpointing(checkpointing); }
   // Drops what forward() kept.
   void forget();
 

@@ -179,6 +179,13 @@ StepReport Trainer::step(const std::vector<Batch>& batches, bool measure, const 
   return report;
 }
 
+bool Trainer::recompute_blocks() {
+  if (settings_.checkpointing == Checkpointing::block) return false;
+  settings_.checkpointing = Checkpointing::block;
+  graph_.set_checkpointing(Checkpointing::block);
+  return true;
+}
+
 Trainer::Score Trainer::evaluate(const Batch& batch) {
   const StepInput input = StepInput::make(batch, model_.config().vocab_size, model_.setup().device);
   return {at::sum(graph_.evaluate(input), at::kDouble).item<double>(), batch.scored};

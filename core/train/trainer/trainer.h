@@ -67,6 +67,9 @@ class Trainer {
 
   std::int64_t gradient_bytes() const noexcept { return sink_.bytes(); }
   std::int64_t activation_bytes() const { return graph_.saved_bytes(); }
+  // Between two steps, where memory runs short: later steps keep each block's input alone, as with
+  // train.checkpointing block; their numbers are the same. False: they did so before.
+  bool recompute_blocks();
   const TrainSettings& settings() const noexcept { return settings_; }
 
   // What a checkpoint keeps of the trainer itself.

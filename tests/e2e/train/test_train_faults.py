@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -55,6 +56,29 @@ def test_asked_to_stop_it_saves_and_goes_on_later(tmp_path):
     code, said = run(s2)
     assert code == 0, said
     assert f"going on after step {step}" in said and f"step {step + 3}/{step + 3}" in said
+
+
+def test_the_guards_soft_stage_saves_and_goes_on(tmp_path):
+    """Memory passes the soft limit at once; the answer comes at the end of the first step, and changes no number."""
+    settings = ["train.steps=4", "train.save_every=0", "train.keep_last=9"]
+    _, s = soak(tmp_path, settings=[*settings, "guard.limit_gb=4", "guard.soft_gb=0.03", "guard.poll_secs=0.05"])
+    code, said = run(s)
+    assert code == 0, said
+    assert "[guard] soft limit passed" in said and "the engine is asked to give memory back" in said, said
+    answer, = [line for line in said.splitlines() if "soft stage: the engine gave back" in line]
+    assert "train.checkpointing block" in answer and "step 1 saved" in answer, answer
+    assert (tmp_path / "killed" / "step-00000001").is_dir()
+    _, quiet = soak(tmp_path, settings=settings)
+    assert run(quiet, "quiet")[0] == 0
+    assert kill_soak.content(s.latest("killed")) == kill_soak.content(quiet.latest("quiet"))
+
+
+def test_a_run_that_would_pass_the_limit_is_refused_with_both_numbers(tmp_path):
+    _, s = soak(tmp_path, settings=["guard.limit_gb=0.4"])
+    code, said = run(s)
+    assert code == 1, said
+    assert re.search(r"the run needs about [0-9.]+ [MG]iB, more than the guard's limit \(410 MiB\)", said), said
+    assert "[train] optimizer" not in said and not (tmp_path / "killed").exists()
 
 
 def test_another_runs_checkpoint_is_refused(tmp_path):

@@ -38,10 +38,10 @@ class Collector final : public GradientReceiver {
 };
 
 // Rows of packed documents, with a part of each scored, and padding at the end of the second row.
-Batch packed_batch() {
+Batch packed_batch(std::int64_t width = 12) {
   Batch batch;
   batch.rows = 2;
-  batch.width = 12;
+  batch.width = width;
   const std::vector<std::vector<std::int64_t>> lengths = {{5, 7}, {3, 1, 6}};
   std::int64_t id = 3;
   for (const auto& row : lengths) {
@@ -195,8 +195,8 @@ struct Pass1 {
   std::int64_t saved = 0;
 };
 
-Pass1 run(test::TinyRig& rig, GraphOptions options) {
-  const StepInput input = StepInput::make(packed_batch(), rig.model_config.vocab_size, at::kCPU);
+Pass1 run(test::TinyRig& rig, GraphOptions options, const Batch& batch = packed_batch()) {
+  const StepInput input = StepInput::make(batch, rig.model_config.vocab_size, at::kCPU);
   TrainGraph graph(*rig.transformer, options);
   Pass1 result;
   result.losses = graph.forward(input);
@@ -231,6 +231,25 @@ TEST(TrainGraph, AHeadInTilesGivesTheSame) {
     EXPECT_LT(distance(tiled.gradients.at(name), gradient), 1e-5) << name;
   HeadLoss head(*rig.transformer, 20000);
   EXPECT_TRUE(head.tiles(18)) << "or this test compares the same thing";
+}
+
+TEST(TrainGraph, FilledUpTokensChangeNothing) {
+  for (const char* tied : {"no", "yes"}) {
+    nlohmann::json config = test::tiny_config();
+    config["tie_word_embeddings"] = *tied == 'y';
+    test::TinyRig rig(config);
+    const Batch wide = packed_batch(140);  // the same documents in 280 places
+    const StepInput input = StepInput::make(wide, rig.model_config.vocab_size, at::kCPU);
+    EXPECT_EQ(input.granule, 9);
+    ASSERT_EQ(input.tokens(), 27) << "22, and 5 that fill up to a multiple of 9";
+    EXPECT_NE(input.scored.size(0) % 9, 0) << "or the head has nothing to fill up";
+    const Pass1 as_is = run(rig, {}), filled = run(rig, {}, wide);
+    EXPECT_EQ(filled.losses.sizes(), as_is.losses.sizes());
+    EXPECT_LT(distance(filled.losses, as_is.losses), 1e-6);
+    for (const auto& [name, gradient] : as_is.gradients)
+      EXPECT_LT(distance(filled.gradients.at(name), gradient), 1e-5) << name;
+  }
+  EXPECT_EQ(filled_to(280, at::kCUDA), 1);
 }
 
 TEST(TrainGraph, EvaluationGivesTheLossesAndKeepsNothing) {
