@@ -126,6 +126,12 @@ Field parity_section() {
                         "null: the first.")
                        .nullable()
                        .non_empty());
+  fields.push_back(
+      Make("against", Type::string,
+           "For an arm of a sweep: the arm that it is compared with instead of the reference, by "
+           "label or number.")
+          .nullable()
+          .non_empty());
   fields.push_back(Make("self_noise_factor", Type::number,
                         "Where the reference is swept over feeds, the KL that its other feeds show against "
                         "it, times this, is allowed for all arms.")

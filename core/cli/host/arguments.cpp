@@ -40,6 +40,7 @@ class Builder {
     add_plugin_commands();
     add_runs_commands();
     add_checkpoints_commands();
+    add_parity_commands();
     add_other_commands();
   }
 
@@ -205,6 +206,47 @@ class Builder {
     }
     json(list, "As JSON");
     json(show, "Everything that was recorded, as JSON");
+  }
+
+  void add_parity_commands() {
+    CLI::App* parity = command(
+        &app_, "parity", "Say where configs differ: same prompts, same weights, one run for each of them");
+    parity->require_subcommand(0, 1);
+    parity
+        ->add_option("--config", a_.configs,
+                     "Config file: each is an arm, the first the reference (repeatable)")
+        ->type_name("FILE")
+        ->allow_extra_args(false);
+    sets(parity);
+    parity
+        ->add_option("--sweep", a_.sweeps,
+                     "An arm for each value of a config key, with all others (repeatable)")
+        ->type_name("KEY=VALUE,VALUE ...");
+    parity->add_flag("--layers", a_.layers, "Compare hidden states, to name the layer where the arms part");
+    parity->add_option("--text", a_.text, "Measure the perplexity of this text")->type_name("FILE");
+    parity->add_option("--out", a_.out, "Folder of the result (default: one below run.dir)")
+        ->type_name("DIR");
+    parity->add_option("--resume", a_.resume, "Go on with the comparison in this folder")->type_name("DIR");
+    parity->add_flag("--yes", a_.yes, "Run more than 100 arms");
+    parity->add_option("--engine", a_.engine, "")->group("");
+    CLI::App* show = parity->add_subcommand("show", "Render a result again");
+    show->add_option("RESULT", a_.files, "Folder of the result, its report.json, or the name of its folder")
+        ->required()
+        ->expected(1);
+    show->add_option("--html", a_.html, "Write the page there")->type_name("FILE");
+    show->add_option("--csv", a_.csv, "Write the table there")->type_name("FILE");
+    CLI::App* compare =
+        parity->add_subcommand("compare", "What changed between two results; exit code 1 for worse");
+    compare->add_option("RESULTS", a_.files, "Two results, the older one first")->required()->expected(2);
+    for (CLI::App* app : {parity, show, compare}) {
+      language(app, "Language: en or zh-TW");
+      json(app, "The result as JSON");
+    }
+    for (CLI::App* app : {show, compare}) {
+      app->add_option("--dir", a_.runs_dir, "Where results are looked for by name")
+          ->type_name("DIR")
+          ->capture_default_str();
+    }
   }
 
   void add_checkpoints_commands() {
@@ -413,6 +455,17 @@ std::string command_word(const std::vector<std::string>& words) {
   return "run";
 }
 
+void check_parity(const Arguments& arguments) {
+  if (arguments.resume.empty()) {
+    if (arguments.configs.empty())
+      refuse("'host parity' needs --config FILE (one with a sweep, or several), or --resume DIR");
+    return;
+  }
+  const bool more = !arguments.configs.empty() || !arguments.sets.empty() || !arguments.sweeps.empty() ||
+                    arguments.out || arguments.text || arguments.layers || !arguments.plugin_paths.empty();
+  if (more) refuse("'host parity --resume' goes on as planned: it takes no configs, settings or --out");
+}
+
 // A shipped config: below the current directory, or where this program was built or installed.
 std::string shipped_config(const std::string& name) {
   namespace fs = std::filesystem;
@@ -492,6 +545,7 @@ Parsed parse_arguments(int argc, const char* const* argv) {
   if (arguments.command == "run" && arguments.configs.empty()) {
     refuse("nothing to do: give --config FILE or a command; see 'host --help'");
   }
+  if (arguments.command == "parity") check_parity(arguments);
   if (arguments.command != "run") {
     // Options before the command belong to `host` alone and would be lost.
     if (innermost(app)->get_option_no_throw("--config") == nullptr && !arguments.configs.empty()) {

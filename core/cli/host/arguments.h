@@ -12,7 +12,7 @@ namespace tetrad::cli {
 struct Arguments {
   // "run" (no command, with --config), "chat", "generate", "eval", "train", "bench", "logits", "gradients",
   // "tokenize", "convert", "guard", "guard status", "doctor", "config validate|show|schema|diff", "plugins
-  // list|inspect|why|check", "runs list|show", "checkpoints list|verify"
+  // list|inspect|why|check", "runs list|show", "checkpoints list|verify", "parity", "parity show|compare"
   std::string command;
   std::vector<std::string> configs;
   std::vector<std::string> sets;
@@ -62,6 +62,12 @@ struct Arguments {
   std::string profile = "te", global_scale = "power_of_two", head = "auto", embedding = "dense";
   std::vector<std::string> keep;
   double max_shard_gb = 5;
+
+  // parity
+  std::vector<std::string> sweeps;  // --sweep
+  std::string resume, html, csv;
+  bool layers = false;
+  bool yes = false;
 
   bool json = false;
   bool raw = false;        // generate, logits

@@ -9,8 +9,13 @@
 
 namespace tetrad::cli {
 
-// run, chat, generate, eval, bench, logits: starts the engine under the guard. `command_line` is kept with the run.
+// run, chat, generate, eval, bench, logits: starts the engine under the guard. `command_line` is kept with
+// the run.
 int run_model_command(const Arguments& arguments, const std::vector<std::string>& command_line);
+
+// Whether a run's config says `task: parity`.
+bool asks_for_parity(const Arguments& arguments);
+int run_parity_command(const Arguments& arguments, const std::vector<std::string>& command_line);
 
 int run_config_command(const Arguments& arguments);
 int run_plugins_command(const Arguments& arguments);

@@ -26,6 +26,8 @@ int dispatch(const Arguments& arguments, const std::vector<std::string>& command
   if (command.starts_with("plugins ")) return tetrad::cli::run_plugins_command(arguments);
   if (command.starts_with("checkpoints ")) return tetrad::cli::run_checkpoints_command(arguments);
   if (command.starts_with("runs ")) return tetrad::cli::run_runs_command(arguments);
+  if (command == "parity" || command.starts_with("parity "))
+    return tetrad::cli::run_parity_command(arguments, command_line);
   if (command == "tokenize") return tetrad::cli::run_tokenize_command(arguments);
   if (command == "guard status") return tetrad::cli::run_guard_status_command(arguments);
   if (command == "guard" && arguments.verify) return tetrad::cli::run_guard_verify_command(arguments);

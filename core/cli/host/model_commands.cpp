@@ -2,6 +2,7 @@
 #include "cli/host/build_commit.h"
 #include "cli/host/commands.h"
 #include "cli/launch/engine_path.h"
+#include "cli/launch/guarded.h"
 #include "cli/launch/prepare.h"
 #include "cli/supervise/supervisor.h"
 #include "config/emit.h"
@@ -102,15 +103,6 @@ std::optional<runs::Folder> store_run(const Prepared& prepared, const RunMessage
   const json& parent = prepared.config.at("run").at("dir");
   if (!parent.is_string()) return std::nullopt;
   const std::int64_t now = std::time(nullptr);
-  json plugins = json::array();
-  for (std::size_t i = 0; i < prepared.plugins.size(); ++i) {
-    const PluginRef& plugin = prepared.plugins[i];
-    plugins.push_back({{"kind", plugin.kind},
-                       {"id", plugin.id},
-                       {"version", plugin.version},
-                       {"file", plugin.file},
-                       {"build_id", prepared.build_ids[i]}});
-  }
   const json description = {{"config", prepared.config},
                             {"config_file", run.config_file},
                             {"config_hash", prepared.hash},
@@ -121,45 +113,9 @@ std::optional<runs::Folder> store_run(const Prepared& prepared, const RunMessage
                             {"working_directory", fs::current_path().string()},
                             {"started_utc", runs::utc_stamp(now)},
                             {"versions", {{"tetrad", TETRAD_VERSION}, {"protocol", protocol_version}}},
-                            {"plugins", plugins}};
+                            {"plugins", plugin_records(prepared)}};
   return runs::Folder::create(parent.get<std::string>(), runs::run_name(run.config_file), now,
                               {config::to_yaml(prepared.resolved.root), description});
-}
-
-json or_null(const std::optional<std::uint64_t>& value) {
-  return value ? json(*value) : json(nullptr);
-}
-
-runs::Ending ending_of(const Outcome& outcome) {
-  runs::Ending ending;
-  ending.exit_code = outcome.exit_code;
-  ending.reason = outcome.reason;
-  switch (outcome.end) {
-    case End::guard:
-      ending.state = "guard";
-      break;
-    case End::interrupted:
-      ending.state = "interrupted";
-      break;
-    case End::crashed:
-      ending.state = "crashed";
-      break;
-    case End::ended:
-      ending.state = outcome.exit_code == 0 ? "ok" : "failed";
-      break;
-  }
-  if (outcome.peak_tree_bytes || outcome.lowest_available_bytes) {
-    ending.guard = {{"peak_tree_bytes", or_null(outcome.peak_tree_bytes)},
-                    {"lowest_available_bytes", or_null(outcome.lowest_available_bytes)}};
-  }
-  return ending;
-}
-
-// Below the current directory as one would type it.
-std::string shown_path(const fs::path& folder) {
-  std::error_code failed;
-  const fs::path near = folder.lexically_relative(fs::current_path(failed));
-  return failed || near.empty() || *near.begin() == ".." ? folder.string() : near.string();
 }
 
 // Completes the run's folder and names it in the last line of the run. A run that went well but could not be
@@ -178,6 +134,8 @@ int close_run(const runs::Folder& folder, runs::Ending ending, runs::Language la
 }  // namespace
 
 int run_model_command(const Arguments& arguments, const std::vector<std::string>& command_line) {
+  if (arguments.command == "run" && asks_for_parity(arguments))
+    return run_parity_command(arguments, command_line);
   const runs::Language language = runs::parse_language(arguments.language);
   for (const std::string& line : arguments.notes) std::fprintf(stderr, "%s\n", line.c_str());
   const Prepared prepared =
@@ -204,19 +162,8 @@ int run_model_command(const Arguments& arguments, const std::vector<std::string>
   // step has a number of tokens of its own: a third of a MiB a shape would add up to some hundred MiB that are never used again.
   if (run.command == "train") ::setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64", /*overwrite=*/0);
 
-  const guard::Capacity capacity = guard::read_capacity();
-  Supervision supervision;
-  const guard::Settings settings = guard_settings(prepared.config);
-  supervision.limits = guard::make_limits(settings, capacity);
-  supervision.allow_blind = settings.allow_blind;
-  supervision.sensors = prepared.sensors;
-  const json& guard_section = prepared.config.at("guard");
-  if (guard_section.at("log").is_string()) supervision.log_file = guard_section.at("log").get<std::string>();
-  supervision.log_mb = guard_section.at("log_mb").get<double>();
+  Supervision supervision = guarded(prepared);
   run.guard_limit_bytes = supervision.limits->limit_bytes;
-  supervision.opening_lines = {
-      guard::describe(*supervision.limits, capacity, sensor_names(prepared.sensors))};
-
   if (run.command == "train")
     supervision.term_grace_secs = 600;  // a step and a checkpoint may take that long
 

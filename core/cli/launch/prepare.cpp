@@ -61,7 +61,7 @@ Prepared prepare(const ConfigRequest& request) {
   Prepared prepared{
       config::resolve(request.files, request.sets, option_lookup(registry)), {}, {}, {}, {}, {}};
   for (const config::Diagnostic& warning : prepared.resolved.warnings) {
-    std::fprintf(stderr, "%s\n", warning.to_string().c_str());
+    if (!request.quiet) std::fprintf(stderr, "%s\n", warning.to_string().c_str());
   }
   prepared.config = config::to_json(prepared.resolved.root);
   prepared.hash = config::config_hash(prepared.resolved.root);

@@ -21,6 +21,7 @@ struct ConfigRequest {
   std::vector<std::string> sets;          // --set
   std::vector<std::string> plugin_paths;  // --plugin-path
   bool other_optimizers = false;          // the usable optimizers that the config does not choose, too
+  bool quiet = false;  // warnings are the caller's to show: they stand in Prepared::resolved
 };
 
 // Kind under which the optimizers that were not chosen stand in Prepared::plugins.
@@ -45,7 +46,7 @@ config::OptionLookup option_lookup(const plugin::Registry& registry);
 // Option schemas of every usable plugin, one for each of its kinds.
 std::vector<config::OptionSchema> all_option_schemas(const plugin::Registry& registry);
 
-// Throws ConfigError or Error(plugin_refused). Warnings go to stderr.
+// Throws ConfigError or Error(plugin_refused). Warnings go to stderr, unless `quiet`.
 Prepared prepare(const ConfigRequest& request);
 
 // The sensors that `ids` name; with no ids those that this machine has a use for, as far as their plugins are

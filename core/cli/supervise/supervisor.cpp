@@ -78,10 +78,11 @@ class Supervisor {
     const bool violent = WIFSIGNALED(*child_status_);
     terminal_.restore(violent ? TerminalState::After::violent : TerminalState::After::orderly);
     Outcome outcome = judge_end();
+    outcome.signal = ended_by_;
     if (guard_ && guard_->watches()) {
       outcome.peak_tree_bytes = guard_->state().peak_tree_bytes;
       outcome.lowest_available_bytes = guard_->state().lowest_available_bytes;
-      if (opened_) note(guard_->last_line());
+      if (opened_ && !supervision_.quiet) note(guard_->last_line());
     }
     if (log_) log_end(outcome.exit_code);
     if (record_) outcome.kill_report = report();
@@ -163,6 +164,7 @@ class Supervisor {
       note(fmt::format("[guard] {} is not written: {}", supervision_.log_file,
                        outer_ ? "only the guard above reads memory, and --log there keeps what it reads"
                               : "nothing is watched"));
+    if (supervision_.quiet) return;
     if (outer_) {
       note(running_line_);
       return;
@@ -304,7 +306,7 @@ class Supervisor {
       return;
     }
     ++interrupts_;
-    if (interrupts_ == 1 && ready_ && listening_) {
+    if (interrupts_ == 1 && ready_ && listening_ && supervision_.stoppable) {
       channel_->post(to_json(StopMessage{"interrupt"}));
       return;
     }
@@ -502,7 +504,7 @@ class Supervisor {
 
   Outcome judge_end() const {
     const auto outcome = [](int code, End end, std::string reason) {
-      return Outcome{code, end, std::move(reason), {}, {}, nullptr};
+      return Outcome{code, end, 0, std::move(reason), {}, {}, nullptr};
     };
     if (guard_killed_) return outcome(static_cast<int>(ExitCode::guard_killed), End::guard, guard_line_);
     if (WIFSIGNALED(*child_status_)) {

@@ -45,6 +45,8 @@ struct Supervision {
   // Printed on stderr at the engine's first phase, so that the engine's own first line stays the run's first;
   // at once for a program without a control channel.
   std::vector<std::string> opening_lines;
+  bool quiet = false;     // no opening lines, and no last line of the guard: one of many runs
+  bool stoppable = true;  // false: the first Ctrl-C ends an engine that has nothing to stop in between
 };
 
 enum class End {
@@ -57,6 +59,7 @@ enum class End {
 struct Outcome {
   int exit_code = 0;
   End end = End::ended;
+  int signal = 0;      // that we got and passed on: the program was to end, however it ended
   std::string reason;  // one line; empty after a good end, and where only the exit code is known
   // Highest memory of all processes together and lowest memory available on the machine, as the guard saw
   // them; nothing where it did not look.

@@ -37,7 +37,7 @@ bool is_file(const json& config) {
 
 // Whether a key can change what an arm computes.
 bool matters(std::string_view key, const json& a, const json& b) {
-  constexpr std::array<std::string_view, 15> never = {"task",
+  constexpr std::array<std::string_view, 16> never = {"task",
                                                       "pin",
                                                       "plugins",
                                                       "guard",
@@ -46,6 +46,7 @@ bool matters(std::string_view key, const json& a, const json& b) {
                                                       "eval",
                                                       "parity.sweep",
                                                       "parity.reference",
+                                                      "parity.against",
                                                       "parity.tolerance",
                                                       "parity.self_noise_factor",
                                                       "parity.repeats",

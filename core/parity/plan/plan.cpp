@@ -36,6 +36,7 @@ json to_json(const Arm& arm) {
           {"config_files", arm.config_files},
           {"config_hash", arm.config_hash},
           {"config", arm.config},
+          {"against", arm.against ? json(*arm.against) : json()},
           {"differs", std::move(differs)},
           {"error", arm.error ? json(*arm.error) : json()},
           {"error_code", arm.error_code}};
@@ -63,6 +64,7 @@ Arm arm_from(const json& value, std::size_t index) {
   if (value.at("error").is_string()) arm.error = value.at("error").get<std::string>();
   if (!arm.error && !arm.config.is_object()) throw Error(fmt::format("arm {} has no config", index));
   arm.error_code = value.at("error_code").get<int>();
+  if (!value.at("against").is_null()) arm.against = value.at("against").get<std::size_t>();
   for (const json& d : value.at("differs"))
     arm.differs.push_back({d.at("key").get<std::string>(), d.at("a"), d.at("b"), d.at("swept").get<bool>()});
   return arm;
@@ -74,7 +76,7 @@ bool Arm::is_file() const {
   return config.is_object() && config.at("parity").at("logits_file").is_string();
 }
 
-std::size_t find_reference(const std::vector<Arm>& arms, const json& wanted) {
+std::size_t find_arm(const std::vector<Arm>& arms, const json& wanted, const char* key) {
   if (!wanted.is_string()) return 0;
   const auto name = wanted.get<std::string>();
   std::string labels;
@@ -88,7 +90,7 @@ std::size_t find_reference(const std::vector<Arm>& arms, const json& wanted) {
   const auto [stop, failed] = std::from_chars(name.data(), end, index);
   if (failed == std::errc{} && stop == end && index < arms.size()) return index;
   throw Error(ExitCode::usage,
-              fmt::format("[parity] parity.reference: no arm is called '{}'; the arms are:{}", name, labels));
+              fmt::format("[parity] {}: no arm is called '{}'; the arms are:{}", key, name, labels));
 }
 
 void compare_configs(Plan& plan) {
@@ -96,8 +98,20 @@ void compare_configs(Plan& plan) {
   plan.settings = reference.config.at("parity");
   for (Arm& arm : plan.arms) {
     arm.differs.clear();
-    if (!arm.error)
-      arm.differs = differing_keys(reference.config, arm.config, {plan.swept, plan.several_configs});
+    arm.against.reset();
+    if (arm.error) continue;
+    const json& wanted = arm.config.at("parity").at("against");
+    if (wanted.is_string() && arm.index != plan.reference) {
+      arm.against = find_arm(plan.arms, wanted, "parity.against");
+      const Arm& other = plan.arms[*arm.against];
+      if (other.index == arm.index || other.error) {
+        throw Error(ExitCode::usage, fmt::format("[parity] parity.against of arm '{}': {}", arm.label,
+                                                 other.error ? "'" + other.label + "' cannot be run"
+                                                             : "it would be compared with itself"));
+      }
+    }
+    arm.differs = differing_keys(plan.arms[arm.against.value_or(plan.reference)].config, arm.config,
+                                 {plan.swept, plan.several_configs});
   }
 }
 
@@ -147,6 +161,10 @@ Plan read_plan(const fs::path& result_folder) {
     plan.plugin_paths = value.at("plugin_paths").get<std::vector<std::string>>();
     plan.working_directory = value.at("working_directory").get<std::string>();
     if (plan.reference >= plan.arms.size()) throw Error("its reference is not one of its arms");
+    for (const Arm& arm : plan.arms) {
+      if (arm.against && (*arm.against >= plan.arms.size() || *arm.against == arm.index))
+        throw Error(fmt::format("arm {} is compared with {}", arm.index, *arm.against));
+    }
   } catch (const json::exception& e) {
     refuse(e.what());
   } catch (const Error& e) {

@@ -25,7 +25,8 @@ struct Arm {
   Combination combination;                // its values, as --set arguments on top of Plan::sets
   std::string config_hash;                // "" with an error
   nlohmann::json config;                  // resolved, without the sweep; null with an error
-  std::vector<Difference> differs;        // from the reference arm
+  std::optional<std::size_t> against;     // the arm that it is compared with, where not the reference
+  std::vector<Difference> differs;        // from the arm that it is compared with
   std::optional<std::string> error;       // why it cannot be run
   int error_code = 0;                     // the exit code that belongs to it
 
@@ -45,11 +46,13 @@ struct Plan {
   std::string working_directory;
 };
 
-// Index of the arm that `wanted` (parity.reference) names: a label, else a number; the first for null.
-// Throws Error(usage) listing the labels.
-std::size_t find_reference(const std::vector<Arm>& arms, const nlohmann::json& wanted);
+// Index of the arm that `wanted`, the value of `key` (parity.reference, parity.against), names: a label, else
+// a number; the first for null. Throws Error(usage) listing the labels.
+std::size_t find_arm(const std::vector<Arm>& arms, const nlohmann::json& wanted,
+                     const char* key = "parity.reference");
 
-// Fills Arm::differs of all arms and Plan::settings.
+// Fills Arm::against and Arm::differs of all arms and Plan::settings. Throws Error(usage) for an arm that is
+// to be compared with itself or with one that cannot be run.
 void compare_configs(Plan& plan);
 
 nlohmann::json to_json(const Plan& plan);

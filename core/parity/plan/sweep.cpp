@@ -240,7 +240,7 @@ std::uint64_t product(std::uint64_t a, std::uint64_t b) {
 }  // namespace
 
 std::string Assignment::set_argument() const {
-  if (!value.is_string()) return key + "=" + value.dump();
+  if (!value.is_string()) return key + "=" + config::escape_references(value.dump());
   const auto& text = value.get_ref<const std::string&>();
   // Text that would be taken for something else is quoted.
   const bool awkward = text.empty() || text == "null" ||
