@@ -160,9 +160,10 @@ std::string divergence_text(const json& arm, Language language) {
   if (!position) return {};
   std::string place = fmt::format("{:.0f}", *position);
   if (const auto turn = number(first, "turn")) {
-    place = fmt::format("{} ({})", place, say(language, "turn", fmt::format("{:.0f}", *turn)));
+    place += say(language, "brackets", say(language, "turn", fmt::format("{:.0f}", *turn)));
   }
-  return fmt::format("{}: {} → {}", place, token_text(at(first, "reference")), token_text(at(first, "own")));
+  return fmt::format("{}{}{} → {}", place, word(language, "colon"), token_text(at(first, "reference")),
+                     token_text(at(first, "own")));
 }
 
 std::string layer_text(const json& arm, Language language) {

@@ -68,8 +68,9 @@ class Terminal {
   void heading() {
     const std::string verdict = text(report_, "verdict/word");
     const auto code = number(report_, "verdict/exit_code");
-    const std::string plain = fmt::format("{}: {} ({})", word(l_, "title"), word_or(l_, "verdict.", verdict),
-                                          say(l_, "exit_code", short_number(code)));
+    const std::string plain =
+        fmt::format("{}{}{}{}", word(l_, "title"), word(l_, "colon"), word_or(l_, "verdict.", verdict),
+                    say(l_, "brackets", say(l_, "exit_code", short_number(code))));
     const char* colour = colour_of(verdict);
     line(colour_ ? fmt::format("\x1b[1m{}{}{}", colour, plain, reset) : plain);
     for (const std::string& sentence : sentences(report_, l_)) paragraph(sentence, "  ", "  ");
@@ -107,7 +108,9 @@ class Terminal {
       for (const json& reason : at(arm, "verdict/reasons")) {
         if (!titled) section(std::string(word(l_, "section.reasons")));
         titled = true;
-        paragraph(fmt::format("{}: {}", shown(text(arm, "label")), reason_text(reason, l_)), "  ", "    ");
+        paragraph(
+            fmt::format("{}{}{}", shown(text(arm, "label")), word(l_, "colon"), reason_text(reason, l_)),
+            "  ", "    ");
       }
     }
   }
@@ -166,8 +169,9 @@ class Terminal {
     const json& turns = at(*first, "figures/greedy");
     for (std::size_t turn = 0; turn < turns.size(); ++turn) {
       line("  " + say(l_, "turn", turn + 1));
-      paragraph(fmt::format("{}: {}", shown(text(*first, "label")), answer(turns[turn], std::nullopt)), "  ",
-                "    ");
+      paragraph(fmt::format("{}{}{}", shown(text(*first, "label")), word(l_, "colon"),
+                            answer(turns[turn], std::nullopt)),
+                "  ", "    ");
       std::size_t detailed = 0;
       for (const json& arm : at(report_, "arms")) {
         const json& own = at(arm, "figures/greedy");
@@ -178,11 +182,15 @@ class Terminal {
         if (at_turn == static_cast<double>(turn + 1)) {
           marked = static_cast<std::size_t>(number(divergence, "token").value_or(0));
         } else if (!at_turn || *at_turn > static_cast<double>(turn + 1)) {
-          paragraph(fmt::format("{}: = {}", shown(text(arm, "label")), word(l_, "same_text")), "  ", "    ");
+          paragraph(
+              fmt::format("{}{}= {}", shown(text(arm, "label")), word(l_, "colon"), word(l_, "same_text")),
+              "  ", "    ");
           continue;
         }
         if (++detailed > most_arms_in_detail) continue;
-        paragraph(fmt::format("{}: {}", shown(text(arm, "label")), answer(own[turn], marked)), "  ", "    ");
+        paragraph(
+            fmt::format("{}{}{}", shown(text(arm, "label")), word(l_, "colon"), answer(own[turn], marked)),
+            "  ", "    ");
       }
     }
   }
@@ -197,7 +205,7 @@ class Terminal {
          {agreement_columns(report_), training_columns(report_), speed_columns(report_)}) {
       for (const Column& column : columns) {
         const std::string about = word_or(l_, "about.", column.key);
-        paragraph(fmt::format("{}: {}", word(l_, column.key), about), "  ", "    ");
+        paragraph(fmt::format("{}{}{}", word(l_, column.key), word(l_, "colon"), about), "  ", "    ");
       }
     }
     for (const std::string& source : sources) {

@@ -167,6 +167,8 @@ constexpr Text texts[] = {
     {"reason.failed", "it did not run: {}", "未能執行：{}"},
     // sentences
     {"list.comma", ", ", "、"},
+    {"colon", ": ", "："},
+    {"brackets", " ({})", "（{}）"},
     {"equal.one", "Both arms scored the same {} tokens.", "兩組都計分了相同的 {} 個 token。"},
     {"equal.many", "All {} arms that ran scored the same {} tokens.",
      "執行成功的 {} 組都計分了相同的 {} 個 token。"},
