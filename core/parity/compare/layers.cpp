@@ -19,7 +19,11 @@ namespace {
 
 constexpr double own_share = 4;        // roundings that one tensor may bring itself
 constexpr double inherited_share = 2;  // growth of what it inherits
-constexpr double worst_of_many = 4;    // a worst channel or position against the whole
+// A worst channel or position against the whole. Measured on the default model in bf16, see docs/parity.md.
+constexpr double worst_position = 4;
+constexpr double worst_channel = 5;
+constexpr double worst_product_channel = 12;  // of silu_mul: the product of two tensors has far longer tails
+constexpr double noise_of_worst = 2;          // a worst of many scatters more from run to run
 
 [[noreturn]] void refuse(const std::filesystem::path& file, const std::string& what) {
   throw Error(ExitCode::usage, fmt::format("[parity] {}: {}", file.string(), what));
@@ -218,21 +222,22 @@ LayerVerdict judge_layers(const LayerComparison& layers, double rounding, std::o
       layer = tensor.layer;
       inherited = previous;
     }
+    const double channel_share = tensor.tensor == "silu_mul" ? worst_product_channel : worst_channel;
     TensorErrors allowed;
     if (given) {
       allowed = {*given, infinite, infinite, -1, -1, true};
     } else {
       const auto found = largest.find(tensor.name);
       if (verdict.source == ToleranceSource::self_noise && found != largest.end()) {
-        allowed = {std::max(own, noise_factor * found->second.error),
-                   std::max(worst_of_many * own, noise_factor * found->second.channel),
-                   std::max(worst_of_many * own, noise_factor * found->second.position),
-                   -1,
-                   -1,
-                   true};
+        allowed.error = std::max(own, noise_factor * found->second.error);
+        allowed.channel =
+            std::max(channel_share * own, noise_of_worst * noise_factor * found->second.channel);
+        allowed.position =
+            std::max(worst_position * own, noise_of_worst * noise_factor * found->second.position);
       } else {
         allowed.error = own + inherited_share * inherited;
-        allowed.channel = allowed.position = worst_of_many * allowed.error;
+        allowed.channel = channel_share * allowed.error;
+        allowed.position = worst_position * allowed.error;
       }
     }
     verdict.tolerance.push_back(allowed.error);

@@ -9,12 +9,11 @@
 //   position  of the worst position, over channels
 // Tolerance of a tensor:
 //   given       tolerance.layer, for `error` alone
-//   self-noise  factor * the largest that the reference's own arms show at this very tensor, each of the
-//   three
-//               for itself, and not below that of the contract's first tensor (4 * rounding)
+//   self-noise  factor * the largest that the reference's own arms show at this very tensor, twice that for
+//               channel and position, and not below what the contract says of a tensor that inherits nothing
 //   contract    4 * rounding + 2 * (the largest error since the previous layer's last tensor): what it may
-//               bring itself, and what it inherits. channel and position: 4 times as much, being the worst of
-//               many.
+//               bring itself, and what it inherits. Being the worst of many, a position may have 4 times as
+//               much, a channel 5 times, one of silu_mul, a product of two tensors, 12 times.
 #pragma once
 
 #include <cstdint>

@@ -30,13 +30,13 @@ std::vector<Curve> curves(const json& report, const char* pointer) {
   std::vector<Curve> result;
   std::size_t colour = 0;
   for (const json& arm : at(report, "arms")) {
-    if (has_list(arm, pointer)) result.push_back({&arm, colour++});
+    if (has_list(arm, pointer)) result.push_back({&arm, colour});
+    ++colour;  // an arm's colour is the same in every plot
   }
   if (result.size() > most_curves) {
     std::stable_partition(result.begin(), result.end(),
                           [](const Curve& c) { return text(*c.arm, "verdict/word") != "pass"; });
     result.resize(most_curves);
-    for (std::size_t i = 0; i < result.size(); ++i) result[i].colour = i;
   }
   return result;
 }

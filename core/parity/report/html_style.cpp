@@ -14,7 +14,7 @@ const char* const html_style = R"css(
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI","Noto Sans",
 "Noto Sans TC","Noto Sans CJK TC","PingFang TC","Microsoft JhengHei",sans-serif;-webkit-text-size-adjust:100%}
-main{max-width:60rem;margin:0 auto;padding:1rem}
+main{max-width:70rem;margin:0 auto;padding:1rem}
 h1{font-size:1.5rem;margin:.2rem 0 .6rem}h2{font-size:1.15rem;margin:0 0 .5rem}h3{font-size:1rem;margin:1rem 0 .3rem}
 section,header{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:1rem;margin:0 0 1rem}
 p{margin:.3rem 0}.about{color:var(--soft);font-size:.9rem}
@@ -30,9 +30,10 @@ font-variant-numeric:tabular-nums}
 th{color:var(--soft);font-weight:600}
 .wrap{white-space:normal;min-width:12rem}
 th.text,td.text{text-align:left}
-th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:var(--card);max-width:11rem;
-overflow-wrap:anywhere;white-space:normal;min-width:6.5rem}
-dl{margin:.4rem 0;font-size:.9rem}dt{font-weight:600}dd{margin:0 0 .35rem;color:var(--soft)}
+th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:var(--card);max-width:16rem;
+overflow-wrap:break-word;white-space:normal;min-width:9rem}
+dl{margin:.6rem 0;font-size:.88rem;display:grid;grid-template-columns:max-content 1fr;gap:.15rem .9rem}
+dt{font-weight:600}dd{margin:0;color:var(--soft)}
 details{margin:.4rem 0}summary{cursor:pointer;color:var(--soft)}
 details.arm{border-top:1px solid var(--rule);padding:.5rem 0}
 details.arm>summary{color:var(--ink);font-weight:600;overflow-wrap:anywhere}
@@ -43,6 +44,7 @@ table.stack,table.stack tbody,table.stack tr,table.stack td{display:block;min-wi
 table.stack tr{border-bottom:1px solid var(--rule);padding:.3rem 0}
 table.stack td{border:0;text-align:left;padding:.05rem 0;white-space:normal;position:static;max-width:none}
 table.stack td:first-child{font-weight:600}
+table.stack td.nothing{display:none}dl{display:block}dd{margin:0 0 .35rem}
 table.stack td[data-name]::before{content:attr(data-name) ": ";color:var(--soft)}}
 .tick{font-size:11px;fill:var(--soft)}.label{font-size:12px;fill:var(--soft)}
 .grid{stroke:var(--grid);stroke-width:1}.shade{fill:var(--shade)}

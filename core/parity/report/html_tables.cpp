@@ -40,8 +40,9 @@ std::string arm_table(const json& report, const std::vector<Column>& columns, bo
     rows += fmt::format("<tr><td>{}</td>", escaped(text(arm, "label")));
     if (with_verdict) rows += fmt::format("<td class=\"text\">{}</td>", badge(arm, l));
     for (const Column& column : columns) {
-      rows += fmt::format("<td{} data-name=\"{}\">{}</td>", column.left ? " class=\"text\"" : "",
-                          escaped(word(l, column.key)), escaped(column.show(arm, l)));
+      const std::string cell = column.show(arm, l);
+      rows += fmt::format("<td class=\"{}{}\" data-name=\"{}\">{}</td>", column.left ? "text wrap" : "",
+                          cell == "-" ? " nothing" : "", escaped(word(l, column.key)), escaped(cell));
     }
     rows += "</tr>\n";
   }
@@ -85,8 +86,12 @@ std::string html_section(std::string_view title, const std::string& body) {
 }
 
 std::string html_agreement(const json& report, Language l) {
+  // Numbers first; what is told in words needs the width for itself.
+  std::vector<Column> numbers;
+  std::vector<Column> words;
+  for (const Column& column : agreement_columns(report)) (column.left ? words : numbers).push_back(column);
   return html_section(say(l, "section.agreement", reference_label(report)),
-                      arm_table(report, agreement_columns(report), true, l));
+                      arm_table(report, numbers, true, l) + arm_table(report, words, false, l));
 }
 
 std::string html_speed(const json& report, Language l) {

@@ -265,7 +265,7 @@ std::string scatter_plot(const std::vector<PlotPoint>& points, const std::string
     const double px = xs.at(points[i].x);
     const double py = ys.at(points[i].y);
     drawing.circle(
-        px, py, i, 5,
+        px, py, points[i].colour, 5,
         fmt::format("{}: {} | {}", points[i].label, number_label(points[i].x), number_label(points[i].y)));
     // Numbers of points that lie on each other stand beside each other.
     std::size_t near = 0;

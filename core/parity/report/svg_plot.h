@@ -44,6 +44,7 @@ std::string line_plot(const Plot& plot, int width, int height);
 struct PlotPoint {
   std::string label;
   double x = 0, y = 0;
+  std::size_t colour = 0;
 };
 
 // Numbered points; the numbers are explained by a list that the caller makes, beginning with 1.

@@ -142,8 +142,8 @@ TEST(Plot, ManyPointsKeepTheirPeak) {
 
 TEST(Plot, ScatterNeedsPositiveValues) {
   EXPECT_EQ(scatter_plot({}, "x", "y", 350, 260), "");
-  EXPECT_EQ(scatter_plot({{"a", 0, 0}}, "x", "y", 350, 260), "");
-  EXPECT_THAT(scatter_plot({{"<a>", 1, 2}, {"b", 1, 2}}, "x", "y", 350, 260), HasSubstr("&lt;a&gt;"));
+  EXPECT_EQ(scatter_plot({{"a", 0, 0, 0}}, "x", "y", 350, 260), "");
+  EXPECT_THAT(scatter_plot({{"<a>", 1, 2, 0}, {"b", 1, 2, 1}}, "x", "y", 350, 260), HasSubstr("&lt;a&gt;"));
 }
 
 }  // namespace
