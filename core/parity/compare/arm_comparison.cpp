@@ -179,6 +179,11 @@ json first_beyond_json(const LayerComparison& layers, const LayerVerdict& verdic
           {"worst_position", t.errors.worst_position}};
 }
 
+// The reference's own noise is that of its dtype and weights; of another one it says nothing.
+bool by_noise(const Measured& m) {
+  return !m.own_arm && m.contract.same_weights && m.contract.same_dtype;
+}
+
 void judge_logits(const ResultFolder& folder, Measured& m, const SelfNoise& noise) {
   const LogitsComparison& logits = *m.logits;
   if (logits.own_not_finite > 0) {
@@ -192,7 +197,7 @@ void judge_logits(const ResultFolder& folder, Measured& m, const SelfNoise& nois
   const json where = {{"position", logits.kl_max_position}};
   if (const auto kl = given(folder, "kl")) {
     m.checks.at_most("kl", logits.kl_max, *kl, "tolerance", where);
-  } else if (!m.own_arm && m.contract.same_weights && noise.kl_max > 0) {
+  } else if (by_noise(m) && noise.kl_max > 0) {
     m.checks.at_most("kl", logits.kl_max, factor * noise.kl_max, "self-noise", where);
   } else {
     m.checks.at_most("kl", logits.kl_max, m.contract.kl_max(m.spread), "contract", where);
@@ -365,10 +370,9 @@ json judge(const ResultFolder& folder, std::size_t index, Measured& m, const Sel
   result["first_layer_beyond"] = nullptr;
   if (m.layers) {
     const double factor = number(folder.plan, "settings/self_noise_factor").value_or(2);
-    const bool by_noise = !m.own_arm && m.contract.same_weights;
     const LayerVerdict verdict =
         judge_layers(*m.layers, m.contract.rounding, given(folder, "layer"), factor,
-                     by_noise ? noise.layers : std::vector<const LayerComparison*>());
+                     by_noise(m) ? noise.layers : std::vector<const LayerComparison*>());
     result["layers"] = layers_json(*m.layers, verdict);
     result["layers_missing"] = m.layers->missing;
     result["layers_source"] = source_name(verdict.source);

@@ -14,7 +14,7 @@ using nlohmann::json;
 
 namespace {
 
-constexpr double terms = 4096;  // K of "times sqrt(K)": products of a language model are about that long
+constexpr double terms = 256;          // of "times sqrt(K)": sums are made in blocks of about that many
 constexpr double peak_to_error = 2.3;  // rms error of a dense format, in units of bound * rms: 4 / sqrt(3)
 
 // Options of the linear backend that say which values its weights take.
@@ -73,29 +73,29 @@ Contract contract_of(const json& reference, const json& own, const json& differs
   const std::string b_dtype = dtype_of(own).empty() ? a_dtype : dtype_of(own);
   const Bound a = product_bound(reference, a_dtype);
   const Bound b = product_bound(own, b_dtype);
-  double square = a.value * a.value + b.value * b.value + std::pow(kv_bound(reference, a_dtype), 2) +
-                  std::pow(kv_bound(own, b_dtype), 2);
+  const double square = a.value * a.value + b.value * b.value + std::pow(kv_bound(reference, a_dtype), 2) +
+                        std::pow(kv_bound(own, b_dtype), 2);
   Contract contract;
   contract.declared = a.declared && b.declared;
+  contract.same_dtype = a_dtype == b_dtype;
   contract.same_weights = !weights_by_other_rules(reference, own, differs);
-  if (!contract.same_weights) {
-    square += std::pow(weight_error(reference), 2) + std::pow(weight_error(own), 2);
-  }
-  contract.rounding = std::sqrt(square);
+  contract.arithmetic = std::sqrt(square);
+  if (!contract.same_weights) contract.weights = std::hypot(weight_error(reference), weight_error(own));
+  contract.rounding = std::hypot(contract.arithmetic, contract.weights);
   return contract;
 }
 
 double Contract::kl_max(double spread) const {
-  return std::pow(depth_max * rounding * spread, 2) / 2;
+  return std::pow(spread * std::hypot(depth_max * arithmetic, weights_depth_max * weights), 2) / 2;
 }
 
 double Contract::kl_mean(double spread) const {
-  return std::pow(depth_mean * rounding * spread, 2) / 2;
+  return std::pow(spread * std::hypot(depth_mean * arithmetic, weights_depth_mean * weights), 2) / 2;
 }
 
 double Contract::max_logit(double spread, std::int64_t positions, std::int64_t vocabulary) const {
   const double values = std::max(2.0, static_cast<double>(positions) * static_cast<double>(vocabulary));
-  return 2 * depth_max * rounding * spread * std::sqrt(2 * std::log(values));
+  return std::sqrt(2 * kl_max(spread)) * std::sqrt(2 * std::log(values));
 }
 
 }  // namespace tetrad::parity

@@ -164,9 +164,10 @@ std::string html_speed_plot(const json& report, Language l) {
         number(arm, device ? "figures/memory/device_peak_bytes" : "figures/memory/host_peak_bytes");
     const auto rate = number(arm, "figures/timing/decode_tok_s");
     if (!bytes || !rate || *rate <= 0) continue;
-    points.push_back({text(arm, "label"), *bytes / (1024.0 * 1024 * 1024), *rate});
-    list += fmt::format("<li><span class=\"swatch s{}\"></span>{}. {}</li>", (points.size() - 1) % 8,
-                        points.size(), escaped(points.back().label));
+    const auto colour = static_cast<std::size_t>(number(arm, "index").value_or(0));
+    points.push_back({text(arm, "label"), *bytes / (1024.0 * 1024 * 1024), *rate, colour});
+    list += fmt::format("<li><span class=\"swatch s{}\"></span>{}. {}</li>", colour % 8, points.size(),
+                        escaped(points.back().label));
   }
   if (points.size() < 2) return {};
   const std::string x(word(l, "memory_axis"));

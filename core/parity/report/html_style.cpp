@@ -41,9 +41,9 @@ details.arm>summary{color:var(--ink);font-weight:600;overflow-wrap:anywhere}
 @media (max-width:640px){.wide{display:none}.narrow{display:block}main{padding:.5rem}
 section,header{padding:.75rem;border-radius:8px}body{font-size:15px}
 table.stack,table.stack tbody,table.stack tr,table.stack td{display:block;min-width:0}table.stack thead{display:none}
-table.stack tr{border-bottom:1px solid var(--rule);padding:.3rem 0}
+table.stack tr{display:grid;grid-template-columns:1fr 1fr;column-gap:.8rem;border-bottom:1px solid var(--rule);padding:.3rem 0}
 table.stack td{border:0;text-align:left;padding:.05rem 0;white-space:normal;position:static;max-width:none}
-table.stack td:first-child{font-weight:600}
+table.stack td:first-child,table.stack td.wrap{grid-column:1/-1}table.stack td:first-child{font-weight:600}
 table.stack td.nothing{display:none}dl{display:block}dd{margin:0 0 .35rem}
 table.stack td[data-name]::before{content:attr(data-name) ": ";color:var(--soft)}}
 .tick{font-size:11px;fill:var(--soft)}.label{font-size:12px;fill:var(--soft)}
