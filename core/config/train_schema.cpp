@@ -104,6 +104,15 @@ std::vector<Field> step_fields() {
            "`selective` (gate and up), `block` (all of a block). The numbers are the same.")
           .words({"none", "selective", "block"})
           .by_default("none"),
+      section(
+          "finish",
+          "The last steps of the run train another reading of the same weights, so that what is exported is "
+          "what was trained.",
+          {Make("forward", Type::choice,
+                "`hi`: the hi plane alone is the model; lo stays what the optimizer has not yet moved hi by.")
+               .words({"hi"})
+               .by_default("hi"),
+           Make("steps", Type::integer, "How many; 0: none.").at_least(0).by_default(0)}),
       Make("head_budget_mib", Type::integer,
            "Memory for logits; where they need more, the vocabulary is gone through in tiles.")
           .at_least(1)

@@ -107,3 +107,47 @@ def test_every_tensor_trains_and_the_export_is_the_model(host, reference, random
     export = run.folder / "export"
     ids = random_ids(model, 60, seed=9)
     assert relative_error(host.logits(export, ids), reference.logits(export, ids)) < 1e-4
+
+
+def test_finish_makes_a_hi_model_and_exports_what_was_trained(host, reference, random_model):
+    """The last steps train hi alone: its loss is what the log says, what the run evaluates, and what the export computes."""
+    model = random_model("qwen3-gqa4")
+    folder = Path(tempfile.mkdtemp(dir=host.scratch))
+    text = folder / "data.txt"
+    text.write_text(TEXT)
+    common = {"linear__plugin": "backend-nvfp4", "optimizer__plugin": "optim-adamw-nvfp4", "train__eval_data": text}
+    run = Training(host, model, train__steps=6, train__finish__steps=2, **common)
+    scores = {e["when"]: e["loss"] for e in run.record["evaluations"]}
+    assert run.record["result"]["forward"] == "hi"
+    losses = run.record["losses"]
+    assert scores["before, as hi+lo"] == pytest.approx(losses[0], rel=1e-6)
+    assert scores["finish begins, as hi"] == pytest.approx(losses[4], rel=1e-6)
+    assert abs(scores["finish begins, as hi+lo"] - losses[4]) > 1e-4, "the two readings are one"
+    assert scores["after, as hi"] < losses[4] and scores["after, as hi"] != scores["after, as hi+lo"]
+    # The same run without the finish is the same until it begins.
+    plain = Training(host, model, train__steps=6, **common)
+    assert plain.record["losses"][:4] == losses[:4] and plain.record["losses"][4] != losses[4]
+    # The export is hi: the same perplexity on both paths, and in transformers.
+    export = run.folder / "export"
+    for path in ("training", "bridge"):
+        found = host.perplexity(export, text, sets={"path": path})
+        assert found["scored_tokens"] == run.record["evaluations"][-1]["tokens"], found
+        assert found["nll_per_token"] == pytest.approx(scores["after, as hi"], rel=1e-5), path
+    ids = torch.tensor([run.ids])
+    with torch.no_grad():
+        assert reference.model(export)(ids, labels=ids).loss.item() == pytest.approx(scores["after, as hi"], rel=1e-5)
+    # A block of hi codes has few values: every one is a multiple of half a block scale, at most six of them.
+    for name, tensor in run.weights().items():
+        if tensor.dim() == 2 and "embed" not in name:
+            blocks = tensor.reshape(-1, 16).abs()
+            assert max(len(set(block.tolist())) for block in blocks[:200]) <= 8, name
+
+
+@pytest.mark.parametrize("sets, wanted", [
+    ({"train__finish__steps": 9}, "more than the 5 steps"),
+    ({"train__finish__steps": 1, "optimizer__options__planes": 1}, "no parameter has a lo plane"),
+    ({"train__finish__steps": 1, "linear__options__forward": "hi"}, "train.finish makes a hi model"),
+])
+def test_a_finish_that_makes_no_sense_is_refused(host, random_model, sets, wanted):
+    with pytest.raises(AssertionError, match=f"exit 2, not 0(.|\\n)*{wanted}"):
+        Training(host, random_model("qwen3-gqa4"), linear__plugin="backend-nvfp4", optimizer__plugin="optim-adamw-nvfp4", **sets)

@@ -45,6 +45,7 @@ nlohmann::json run_training_arm(Control& control, const std::filesystem::path& f
           session.model().parameters(),
           [&](const Parameter& parameter) { return optimizer.states().trains(parameter); },
           folder / parity::updates_file);
+    optimizer.finish(train.finishing(step));
     const train::StepReport report = trainer.step(data.step_batches(train.micro_batches), /*measure=*/false);
     losses.push_back(report.loss);
     rates.push_back(report.lr);

@@ -120,7 +120,9 @@ void Session::load_plugins() {
   if (capability.support == Support::unsupported) {
     throw Error(ExitCode::plugin_refused, "[" + id + "] cannot run here: " + capability.reason);
   }
-  model::check(backend_->configure(setup_), id, "configure");
+  linear_ = &*backend_;
+  if (listener_ != nullptr) linear_ = &listener_->backend(*backend_, device_.device.is_cuda());
+  model::check(linear_->configure(setup_), id, "configure");
   kv_ = open_plugin<KvPolicy>(run(), device_.device.is_cuda());
   refuse_failed_kernels(device_, {{backend_.id(), backend_.build_id()}, {kv_.id(), kv_.build_id()}});
   if (listener_ != nullptr) listener_->configured(setup_);
@@ -172,8 +174,8 @@ void Session::load_weights() {
     if (listener_ != nullptr) listener_->loaded(parameter);
   };
   model::LoadedWeights weights =
-      model::load_weights(files, model_config_, setup_, *backend_, backend_.id(), progress, on_parameter);
-  transformer_ = std::make_unique<model::Transformer>(model_config_, std::move(weights), *backend_,
+      model::load_weights(files, model_config_, setup_, *linear_, backend_.id(), progress, on_parameter);
+  transformer_ = std::make_unique<model::Transformer>(model_config_, std::move(weights), *linear_,
                                                       backend_.id(), setup_);
   control_.phase("model_loaded", memory_.sample());
 

@@ -43,6 +43,9 @@ struct RunIdentity {
 class LoadListener {
  public:
   virtual ~LoadListener() = default;
+  // The backend that the model is to run on, out of the one that the config names: itself, or one around it.
+  // Called before either is configured.
+  virtual LinearBackend& backend(LinearBackend& named, bool /*cuda*/) { return named; }
   virtual void configured(const LinearSetup& setup) = 0;
   virtual void loaded(Parameter& parameter) = 0;
 };
@@ -92,7 +95,7 @@ class Session {
   DeviceMemory device_memory() const;
 
   // Drops the eval weight cache; the bytes freed.
-  std::int64_t clear_eval_cache() { return backend_->clear_eval_cache(); }
+  std::int64_t clear_eval_cache() { return linear_->clear_eval_cache(); }
 
   // Gives back KV slots that hold no token, where the policy can; the bytes freed.
   std::int64_t shrink_kv();
@@ -121,6 +124,7 @@ class Session {
   device::Choice device_;
   LinearSetup setup_;
   PluginObject<LinearBackend> backend_;
+  LinearBackend* linear_ = nullptr;  // *backend_, or what the listener made of it
   PluginObject<KvPolicy> kv_;
   std::unique_ptr<model::Transformer> transformer_;
   std::unique_ptr<generate::Context> context_;

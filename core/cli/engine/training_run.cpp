@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <tetrad/base/error.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
@@ -35,8 +36,8 @@ const nlohmann::json& section(const RunMessage& run) {
 nlohmann::json numeric_settings(const nlohmann::json& train) {
   nlohmann::json settings = nlohmann::json::object();
   for (const char* key : {"rows", "width", "pack", "seed", "steps", "micro_batches", "accumulate_in",
-                          "learning_rate", "schedule", "warmup_steps", "final_share", "weight_decay",
-                          "no_decay", "freeze", "gradients", "clip", "max_norm"})
+                          "learning_rate", "schedule", "warmup_steps", "final_share", "finish",
+                          "weight_decay", "no_decay", "freeze", "gradients", "clip", "max_norm"})
     settings[key] = train.at(key);
   return settings;
 }
@@ -67,6 +68,29 @@ void OptimizerLoader::configured(const LinearSetup& setup) {
   states_ = std::make_unique<train::OptimizerStates>(*optimizer_, optimizer_.id(), settings_);
 }
 
+LinearBackend& OptimizerLoader::backend(LinearBackend& named, bool cuda) {
+  if (settings_.finish_steps == 0) return named;
+  nlohmann::json options = run_.config.at("linear").at("options");
+  if (!options.contains("forward") || options.at("forward") != "hi+lo")
+    throw Error(ExitCode::usage,
+                "[train] train.finish makes a hi model of one that trains as hi + lo: set linear.plugin to "
+                "backend-nvfp4 and linear.options.forward to hi+lo, or train.finish.steps to 0");
+  options["forward"] = "hi";
+  plugin::Plugin& plugin = plugin::load_for_device(plugin_ref(run_, "linear").file, cuda);
+  hi_ = PluginObject<LinearBackend>(plugin, plugin_options(plugin, options));
+  return forwards_.emplace(named, *hi_);
+}
+
+void OptimizerLoader::finish(bool hi) {
+  if (forwards_) forwards_->use_second(hi);
+}
+
+std::string OptimizerLoader::forward() const {
+  const nlohmann::json& options = run_.config.at("linear").at("options");
+  if (!options.contains("forward")) return "dense";
+  return forwards_ && forwards_->second() ? "hi" : options.at("forward").get<std::string>();
+}
+
 std::string OptimizerLoader::description() const {
   return fmt::format("{} {} {} ({})", optimizer_.id(), optimizer_.version(), capability_.compute,
                      support_name(capability_.support));
@@ -88,6 +112,13 @@ TrainingRun::TrainingRun(Control& control, MemoryWatch& memory, nlohmann::json f
   if (session_.model().setup().deterministic)
     at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
   optimizer_.states().require_patterns_used();
+  const std::deque<Parameter>& parameters = session_.model().parameters();
+  if (settings_.finish_steps > 0 &&
+      std::none_of(parameters.begin(), parameters.end(),
+                   [](const Parameter& p) { return p.planes.lo_codes.defined(); }))
+    throw Error(ExitCode::usage,
+                "[train] train.finish: no parameter has a lo plane, so there is nothing to finish; use "
+                "optim-adamw-nvfp4 with planes: 2 or 3, or set train.finish.steps to 0");
   phases_.record(0, "model_loaded", session_.device_memory(), categories());
 }
 
@@ -133,6 +164,7 @@ nlohmann::json TrainingRun::evaluate(const std::string& when) {
   std::fprintf(stderr, "[eval] %s: loss %.4f perplexity %.3f over %lld tokens\n", when.c_str(), loss,
                std::exp(loss), static_cast<long long>(score.tokens));
   nlohmann::json result = {{"when", when},
+                           {"forward", optimizer_.forward()},
                            {"step", trainer_.progress().step},
                            {"loss", loss},
                            {"perplexity", std::exp(loss)},
@@ -141,6 +173,25 @@ nlohmann::json TrainingRun::evaluate(const std::string& when) {
   if (metrics_)
     metrics_->write(trainer_.progress().step, {{"eval/loss", loss}, {"eval/perplexity", std::exp(loss)}});
   return result;
+}
+
+void TrainingRun::evaluate_readings(const std::string& when) {
+  if (settings_.finish_steps > 0) {
+    const bool hi = optimizer_.forward() == "hi";
+    optimizer_.finish(!hi);
+    evaluate(when + ", as " + optimizer_.forward());
+    optimizer_.finish(hi);
+  }
+  evaluate(settings_.finish_steps > 0 ? when + ", as " + optimizer_.forward() : when);
+}
+
+void TrainingRun::begin_finish() {
+  const bool hi = settings_.finishing(trainer_.progress().step);
+  if (!hi || optimizer_.forward() == "hi") return;
+  optimizer_.finish(true);
+  std::fprintf(stderr, "[train] train.finish: from step %lld on the hi plane alone is the model\n",
+               static_cast<long long>(trainer_.progress().step + 1));
+  if (trainer_.progress().step > 0) evaluate_readings("finish begins");
 }
 
 void TrainingRun::self_test(const std::string& when) {
@@ -191,6 +242,7 @@ void TrainingRun::resume() {
   if (!train.at("save_dir").is_string()) return;
   identity_ =
       train::run_identity(session_.model().parameters(), optimizer_.states(), data_.loader().identity());
+  identity_["forward"] = session_.config().at("linear").at("options").value("forward", "dense");
   train::StoreSettings settings;
   settings.folder = train.at("save_dir").get<std::string>();
   settings.keep_last = train.at("keep_last").get<int>();
@@ -205,6 +257,14 @@ void TrainingRun::resume() {
       train::Checkpoint::open(*latest), session_.model().trainable(), optimizer_.states(), identity_);
   data_.loader().restore(state.cursor);
   trainer_.resume(state.progress);
+  optimizer_.finish(settings_.finishing(state.progress.step));
+  const std::string read = state.settings.value("forward", optimizer_.forward());
+  if (read != optimizer_.forward())
+    std::fprintf(
+        stderr,
+        "[train] the checkpoint was saved as a %s model, and with these train.steps and train.finish "
+        "the run goes on as %s\n",
+        read.c_str(), optimizer_.forward().c_str());
   saved_step_ = state.progress.step;
   std::fprintf(stderr, "[train] going on after step %lld from %s\n",
                static_cast<long long>(state.progress.step), latest->c_str());
@@ -212,8 +272,9 @@ void TrainingRun::resume() {
 
 void TrainingRun::save() {
   if (!store_ || saved_step_ == trainer_.progress().step) return;
-  const train::RunState state{trainer_.progress(), data_.loader().cursor(),
-                              numeric_settings(section(session_.run()))};
+  train::RunState state{trainer_.progress(), data_.loader().cursor(),
+                        numeric_settings(section(session_.run()))};
+  state.settings["forward"] = optimizer_.forward();
   const std::filesystem::path folder = store_->save(
       train::checkpoint_content(session_.model().parameters(), optimizer_.states(), identity_, state));
   saved_step_ = trainer_.progress().step;
@@ -267,6 +328,7 @@ TrainingRun::End TrainingRun::train_steps() {
   const nlohmann::json& patience = train.at("patience");
   while (trainer_.progress().step < settings_.schedule.steps) {
     if (control_.interrupt().load() || asked_to_end != 0) return End::interrupted;
+    begin_finish();
     const std::int64_t next = trainer_.progress().step;
     const bool moves = train::learning_rate(settings_.schedule, next) > 0.0;
     one_step(moves && (!proved_ || next + 1 == settings_.schedule.steps));
@@ -317,6 +379,7 @@ void TrainingRun::finish(End end) {
   write_record(session_,
                {{"result",
                  {{"ended", ended},
+                  {"forward", optimizer_.forward()},
                   {"step", trainer_.progress().step},
                   {"updates", trainer_.progress().updates},
                   {"tokens", trainer_.progress().tokens},
@@ -342,14 +405,16 @@ int TrainingRun::run() {
   open_metrics();
   control_.phase("training", session_.memory().sample());
   if (trainer_.progress().step == 0) {
-    evaluate("before");
+    evaluate_readings("before");
     self_test("before");
   }
   std::signal(SIGTERM, note_end_request);
   const End end = train_steps();
   save();
   if (end != End::interrupted) {
-    evaluate("after");
+    if (settings_.finish_steps > 0 && optimizer_.forward() != "hi")
+      std::fprintf(stderr, "[train] the run ended before train.finish: the model is hi + lo\n");
+    evaluate_readings("after");
     self_test("after");
   }
   if (end != End::interrupted) export_model();

@@ -5,6 +5,7 @@
 #include "cli/engine/self_test.h"
 #include "cli/engine/session.h"
 #include "cli/engine/training_data.h"
+#include "cli/engine/two_forwards.h"
 #include "train/checkpoint/store.h"
 #include "train/metrics/metrics.h"
 #include "train/trainer/memory_phases.h"
@@ -31,12 +32,20 @@ class OptimizerLoader final : public LoadListener {
   train::OptimizerStates& states() noexcept { return *states_; }
   std::string description() const;  // id, version and what it computes with
 
+  LinearBackend& backend(LinearBackend& named, bool cuda) override;
+  // train.finish: whether the model is hi alone from now on. Without it, nothing happens.
+  void finish(bool hi);
+  // "hi+lo" or "hi", as the model is read now; "dense" for a backend that knows no planes.
+  std::string forward() const;
+
  private:
   const RunMessage& run_;
   const train::TrainSettings& settings_;
   PluginObject<Optimizer> optimizer_;
   Capability capability_;
   std::unique_ptr<train::OptimizerStates> states_;
+  PluginObject<LinearBackend> hi_;  // train.finish: the linear backend with forward hi
+  std::optional<TwoForwards> forwards_;
 };
 
 class TrainingRun {
@@ -58,6 +67,10 @@ class TrainingRun {
   void phase(const char* name);
   // Mean loss and perplexity on train.eval_data; null without one.
   nlohmann::json evaluate(const std::string& when);
+  // The same for each reading of the weights that train.finish knows, the present one last.
+  void evaluate_readings(const std::string& when);
+  // Goes over to forward hi where the next step is one of train.finish.
+  void begin_finish();
   void self_test(const std::string& when);
   // Answers the guard's soft stage, where it asked: only between two steps, evaluations' batches or answers.
   void give_back_if_asked();

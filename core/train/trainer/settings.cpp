@@ -37,6 +37,11 @@ TrainSettings TrainSettings::from(const nlohmann::json& train) {
   s.checkpointing = parse_checkpointing(train.at("checkpointing").get<std::string>());
   s.head_budget_bytes = train.at("head_budget_mib").get<std::int64_t>() << 20;
   s.seed = static_cast<std::uint64_t>(train.at("seed").get<std::int64_t>());
+  s.finish_steps = train.at("finish").at("steps").get<std::int64_t>();
+  if (s.finish_steps > s.schedule.steps)
+    throw Error(ExitCode::usage, "[train] train.finish.steps is " + std::to_string(s.finish_steps) +
+                                     ", more than the " + std::to_string(s.schedule.steps) +
+                                     " steps of the whole run (train.steps)");
   if (s.gradients == GradientMode::immediate && s.clip == Clip::global_norm)
     throw Error(
         ExitCode::usage,

@@ -33,6 +33,12 @@ struct TrainSettings {
   Checkpointing checkpointing = Checkpointing::none;
   std::int64_t head_budget_bytes = std::int64_t{512} << 20;
   std::uint64_t seed = 0;
+  std::int64_t finish_steps = 0;  // the last ones, which train with forward hi
+
+  // Whether the step after `done` ones belongs to them.
+  bool finishing(std::int64_t done) const noexcept {
+    return finish_steps > 0 && done >= schedule.steps - finish_steps;
+  }
 
   // `train`: the resolved section. Throws Error(usage) naming the keys that contradict each other.
   static TrainSettings from(const nlohmann::json& train);
