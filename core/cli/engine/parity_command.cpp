@@ -239,8 +239,10 @@ void write_arm(const fs::path& folder, json arm) {
 
 json arm_identity(Session& session, double load_seconds) {
   json numerics = json::object();
-  for (const PluginRef& plugin : session.run().plugins)
-    numerics[plugin.kind] = plugin.metadata.value("numerics", json(nullptr));
+  for (const PluginRef& plugin : session.run().plugins) {
+    const json said = plugin.metadata.value("plugin", json::object());  // plugin.json as in the file
+    numerics[plugin.kind] = said.value("numerics", json(nullptr));
+  }
   return {{"identity", session.identity().to_json()},
           {"tokenizer_sha256", session.tokenizer().identity()},
           {"vocab_size", session.model().config().vocab_size},

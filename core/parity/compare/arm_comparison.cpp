@@ -238,6 +238,13 @@ void judge_perplexity(const ResultFolder& folder, Measured& m, const SelfNoise& 
                    "contract");
 }
 
+bool other_optimizer(const json& plan) {
+  const json& differs = at(plan, "differs");
+  return differs.is_array() && std::any_of(differs.begin(), differs.end(), [](const json& one) {
+           return text(one, "key").starts_with("train.") || text(one, "key").starts_with("optimizer");
+         });
+}
+
 void judge_training(const ResultFolder& folder, const ArmFiles& own, Measured& m) {
   const Losses& losses = *m.losses;
   if (!losses.finite) m.checks.fail("not_finite");
@@ -245,8 +252,11 @@ void judge_training(const ResultFolder& folder, const ArmFiles& own, Measured& m
   if (const auto most = given(folder, "loss")) {
     m.checks.at_most("loss", losses.max_relative, *most, "tolerance", {{"step", losses.max_step}});
   } else {
-    // Before the first update both are the same model: the loss may differ as logits may.
-    m.checks.at_most("first_loss", losses.first_relative, depth_mean * m.contract.rounding, "contract",
+    // Before the first update both are the same model: the loss may differ as logits may. An optimizer that
+    // keeps the weights in a format of its own (planes) makes it another one by what storing them costs.
+    const double weights = std::max(m.contract.weights, other_optimizer(own.plan) ? nvfp4_weight_error : 0.0);
+    m.checks.at_most("first_loss", losses.first_relative,
+                     std::hypot(depth_mean * m.contract.arithmetic, weights_depth_mean * weights), "contract",
                      {{"step", 1}});
   }
   if (!m.updates) return;
@@ -266,12 +276,7 @@ void judge_training(const ResultFolder& folder, const ArmFiles& own, Measured& m
   }
   // Two optimizers update differently on purpose; only under one optimizer has the first update a bound.
   // Adam's first step is lr * sign(g): an error e of the gradient turns the sign of a share of about e.
-  const json& differs = at(own.plan, "differs");
-  const bool other_optimizer =
-      differs.is_array() && std::any_of(differs.begin(), differs.end(), [](const json& one) {
-        return text(one, "key").starts_with("train.") || text(one, "key").starts_with("optimizer");
-      });
-  if (!other_optimizer) {
+  if (!other_optimizer(own.plan)) {
     m.checks.at_most("update", updates.relative_error, 2 * std::sqrt(depth_max * m.contract.rounding),
                      "contract", where);
   }
