@@ -102,7 +102,7 @@ void Context::roll_back(std::int64_t length) noexcept {
   ledger_.resize(static_cast<std::size_t>(length));
   (void)kv_.abort();
   if (!retains()) return;
-  if (kv_.lengths().next_position > length) (void)kv_.truncate(length);
+  if (kv_.lengths().next_position > length && truncates()) (void)kv_.truncate(length);
   cache_valid_ = cache_valid_ && kv_.lengths().next_position == length;
 }
 
@@ -224,9 +224,9 @@ void Context::truncate(std::int64_t length) {
     throw Error("[context] cannot truncate to " + std::to_string(length) + " tokens: the context holds " +
                 std::to_string(this->length()));
   }
-  // A policy that cannot cut is rebuilt whole before the next token, as a stale one is.
-  if (retains() && length > 0 && length < this->length() && (kv_.capabilities() & kv_truncate) == 0)
-    cache_valid_ = false;
+  const bool cut = length < this->length();
+  if (!cut && length > 0) return;
+  if (cut && length > 0 && !truncates()) cache_valid_ = false;
   const bool stale = !cache_valid_ && length > 0;
   if (retains() && !stale)
     model::check(length == 0 ? kv_.reset() : kv_.truncate(length), kv_name, "truncate");

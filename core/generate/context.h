@@ -67,8 +67,10 @@ class Context {
   // runs as a captured graph.
   void observe(PassObserver* observer) noexcept { observer_ = observer; }
 
-  // Forgets everything from position `length` on.
+  // Forgets everything from position `length` on. The cache of a policy that cannot cut (truncates() is
+  // false) is made again from the ledger before the next token, at the price of a prefill of `length` tokens.
   void truncate(std::int64_t length);
+  bool truncates() const noexcept { return !retains() || (kv_.capabilities() & kv_truncate) != 0; }
   void reset() { truncate(0); }
 
   const std::vector<std::int32_t>& ledger() const noexcept { return ledger_; }

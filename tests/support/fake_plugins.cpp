@@ -126,6 +126,7 @@ KvLengths FakeKv::lengths() const noexcept {
 
 Status FakeKv::truncate(std::int64_t length) noexcept {
   ++truncates;
+  if ((bits_ & kv_truncate) == 0) return no();
   if (broken_truncate) return {StatusCode::internal, "cannot truncate"};
   for (std::size_t i = 0; i < k_.size(); ++i) {
     k_[i] = k_[i].narrow(0, 0, length);

@@ -127,7 +127,7 @@ TEST(ChatSession, IgnoreEosGoesOnAfterStopTokens) {
 }
 
 TEST(ChatSession, EachTurnFeedsItsOwnNewTokensOnly) {
-  for (const std::uint32_t bits : {kv_retains | kv_lossless | kv_truncate, 0U}) {
+  for (const std::uint32_t bits : {kv_retains | kv_lossless | kv_truncate, kv_retains | kv_lossless, 0U}) {
     Chat chat({.max_tokens = 2}, 256, bits);
     chat.say("ab");
     chat.say("c", {test::tiny_im_end});

@@ -151,6 +151,42 @@ TEST(Context, TruncateAndResume) {
   EXPECT_THAT(error_text([&] { context.truncate(-1); }), HasSubstr("cannot truncate to -1"));
 }
 
+TEST(Context, APolicyThatCannotTruncateIsRebuiltFromTheLedger) {
+  const auto ids = some_ids(30);
+  const at::Tensor expected = whole(ids);
+  for (const std::uint32_t bits : {kv_retains | kv_lossless, static_cast<std::uint32_t>(kv_retains)}) {
+    TinyRig rig(test::tiny_config(), bits);
+    auto context = rig.context(8);
+    EXPECT_FALSE(context.truncates());
+    context.feed(part(ids, 0, 20));
+    context.feed(some_ids(9, 77));
+    context.truncate(25);
+    context.truncate(20);
+    EXPECT_EQ(context.length(), 20);
+    EXPECT_EQ(rig.kv.resets, 0) << "only the next token pays for it";
+    expect_same(context.feed(part(ids, 20, 30)), expected);
+    EXPECT_EQ(rig.kv.resets, 1);
+    EXPECT_EQ(context.kv_lengths().next_position, 30);
+
+    context.truncate(30);  // nothing to forget: nothing to rebuild
+    context.feed(some_ids(2, 5));
+    EXPECT_EQ(rig.kv.resets, 1);
+
+    // A step that fails after some of it was committed.
+    context.truncate(10);
+    rig.kv.fail_write_at = 20;
+    EXPECT_THAT(error_text([&] { context.feed(part(ids, 10, 30)); }), HasSubstr("no room"));
+    EXPECT_EQ(context.length(), 10);
+    rig.kv.fail_write_at = FakeKv::never;
+    expect_same(context.feed(part(ids, 10, 30)), expected);
+
+    context.truncate(12);
+    context.reset();
+    expect_same(context.feed(ids), expected);
+    EXPECT_EQ(rig.kv.truncates, 0) << "it is never asked for what it cannot do";
+  }
+}
+
 TEST(Context, TheLimitIsRefusedWithNumbersBeforeAnythingRuns) {
   TinyRig rig;
   auto context = rig.context(8, 20);
