@@ -1,5 +1,6 @@
 #include "check/suite.h"
 
+#include "check/guard_cases.h"
 #include "check/kv_cases.h"
 #include "check/linear_cases.h"
 #include "check/linear_rig.h"
@@ -45,11 +46,13 @@ std::vector<Case> cases_for(const Target& target) {
       more = kv_cases(target);
     } else if (kind == "optimizer") {
       more = optimizer_cases(target);
+    } else if (kind == "guard") {
+      more = guard_cases(target);
     } else {
       more.push_back({kind + "/known", [kind]() -> Result {
                         throw Failure(
                             fmt::format("this host has no checks for kind '{}' (it has some for linear, "
-                                        "kv_cache and optimizer): that its "
+                                        "kv_cache, optimizer and guard): that its "
                                         "objects can be made is all that was seen",
                                         kind));
                       }});

@@ -121,13 +121,13 @@ void GuardHost::read_shares(const GuardRequest& request) {
   shares_.clear();
   for (const GuardProcess& process : request.tree) {
     const std::filesystem::path folder = proc_ / std::to_string(process.pid);
+    const auto ticks = start_ticks(folder / "stat");
+    // One that has ended meanwhile has nothing, also where its number is another's now.
+    if (!ticks || (process.start_ticks != 0 && *ticks != process.start_ticks)) continue;
     const auto shares = parse_smaps_rollup(read_text(folder / "smaps_rollup"));
     if (!shares) {
-      // One that has ended meanwhile has nothing; of a living one that may not be read nothing is known, and
-      // then the whole sum is not.
-      const auto ticks = start_ticks(folder / "stat");
-      const std::string status = read_text(folder / "status");
-      if (!ticks || *ticks != process.start_ticks || status.find("\nVm") == std::string::npos) continue;
+      // Of a living one that may not be read nothing is known, and then the whole sum is not.
+      if (read_text(folder / "status").find("\nVm") == std::string::npos) continue;
       shares_.clear();
       return;
     }

@@ -127,6 +127,8 @@ std::optional<bool> Library::shares_address_translation(Device device) const noe
   return mode.value == 2;
 }
 
+constexpr std::uint64_t more_than_any = std::uint64_t{1} << 50;  // where the device does not tell what it has
+
 Rows parse_rows(const std::vector<unsigned char>& buffer, unsigned char filled, unsigned count,
                 std::optional<std::uint64_t> total) {
   Rows result;
@@ -147,8 +149,9 @@ Rows parse_rows(const std::vector<unsigned char>& buffer, unsigned char filled, 
     std::uint64_t bytes = 0;
     std::memcpy(&pid, buffer.data() + i * stride, sizeof pid);
     std::memcpy(&bytes, buffer.data() + i * stride + 8, sizeof bytes);
-    const bool known = bytes != value_not_available;
-    if (pid == 0 || pid > largest_pid || (known && total && bytes > *total)) {
+    // A process that has a context has memory: 0 is a driver's other word for "not available".
+    const bool known = bytes != value_not_available && bytes != 0;
+    if (pid == 0 || pid > largest_pid || (known && bytes > total.value_or(more_than_any))) {
       ++result.dropped;
       continue;
     }

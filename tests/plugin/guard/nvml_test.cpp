@@ -43,6 +43,19 @@ class FakeNvml : public testing::Test {
   std::unique_ptr<GuardNvml> sensor_;
 };
 
+TEST_F(FakeNvml, WordsForNotAvailableAreNoNumbers) {
+  // The device's own memory is unknown too, so nothing bounds the rows but sense.
+  const GuardSample sample =
+      probe_and_sample("row 5 0\nrow 6 na\nrow 7 18446744073709551614\nrow 8 1048576\n");
+  ASSERT_EQ(sample.devices.size(), 1U);
+  const GuardDevice& device = sample.devices[0];
+  ASSERT_EQ(device.rows.size(), 3U);
+  EXPECT_EQ(device.rows_dropped, 1U);
+  EXPECT_FALSE(device.rows[0].bytes.has_value()) << "0 is unknown";
+  EXPECT_FALSE(device.rows[1].bytes.has_value());
+  EXPECT_EQ(device.rows[2].bytes, mib);
+}
+
 TEST_F(FakeNvml, ADiscreteCardTellsMemoryAndRows) {
   const std::string me = std::to_string(::getpid());
   const GuardSample sample = probe_and_sample("memory 8589934592 6442450944\nrow " + me + " 1073741824\n");
