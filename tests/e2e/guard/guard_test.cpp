@@ -140,6 +140,28 @@ TEST_F(Guarded, TheLogHoldsEachReadingAndWhatWasDone) {
   EXPECT_TRUE(processes_with(mark_).empty()) << "nothing was started";
 }
 
+TEST_F(Guarded, RampsOfAnyRateAreEnded) {
+  for (const char* rate : {"512", "2048", "8192", "0"}) {
+    const std::string report = (folder_ / rate).string() + ".json";
+    const Result result = run_host(guard({"--limit-gb", "0.25", "--report", report}, {"map", "640", rate}));
+    EXPECT_EQ(result.exit_code, 124) << rate << result.err;
+    EXPECT_THAT(result.err, ContainsRegex("rule=(tree_limit|predicted)")) << rate;
+    const json record = json::parse(std::ifstream(report), nullptr, false);
+    ASSERT_TRUE(record.is_object());
+    EXPECT_GT(record["bytes"].get<double>(), 245e6) << rate << ": not before the window of a prediction";
+    EXPECT_EQ(record["survivors"], 0);
+  }
+}
+
+TEST_F(Guarded, AForeignProgramIsGuarded) {
+  if (run_host({"guard", "--", "python3", "-c", "pass"}).exit_code != 0)
+    GTEST_SKIP() << "there is no python3";
+  const Result result = run_host({"guard", "--limit-gb", "0.2", "--", "python3", "-c",
+                                  "import time; x = b'1' * (600 << 20); time.sleep(60)"});
+  EXPECT_EQ(result.exit_code, 124) << result.err;
+  EXPECT_THAT(result.err, ContainsRegex("limit=205 MiB rule=(tree_limit|predicted)"));
+}
+
 TEST_F(Guarded, PageCacheIsNoMemoryOfTheTree) {
   const Result result = run_host(guard({"--limit-gb", "0.1"}, {"files", "300"}));
   EXPECT_EQ(result.exit_code, 0) << result.err;
