@@ -29,6 +29,7 @@ std::string load_error(const std::string& library) {
 }
 
 CudaOps* loaded_ops = nullptr;
+CapMemoryEntry loaded_cap = nullptr;
 
 struct Loaded {
   DeviceRuntime* runtime = nullptr;
@@ -50,7 +51,8 @@ Loaded load_cuda() {
   }
   const auto entry = reinterpret_cast<DeviceRuntimeEntry>(dlsym(library, kDeviceRuntimeEntry));
   const auto ops = reinterpret_cast<CudaOpsEntry>(dlsym(library, kCudaOpsEntry));
-  if (entry == nullptr || ops == nullptr)
+  loaded_cap = reinterpret_cast<CapMemoryEntry>(dlsym(library, kCapMemoryEntry));
+  if (entry == nullptr || ops == nullptr || loaded_cap == nullptr)
     return {nullptr, load_error("libtetrad_cuda.so") + "; it belongs to another version"};
   loaded_ops = ops();
   return {entry(), {}};
@@ -72,6 +74,13 @@ Choice choose(const std::string& name) {
   const at::Device device(at::kCUDA, asked.has_index() ? asked.index() : static_cast<at::DeviceIndex>(0));
   const DeviceInfo info = cuda.runtime->info(device.index());  // throws when there is no such device
   return {device, cuda.runtime, automatic ? "auto: " + info.name : ""};
+}
+
+void cap_memory(const Choice& choice, double fraction) {
+  if (choice.runtime == nullptr) return;
+  std::string why;
+  if (!loaded_cap(choice.device.index(), fraction, why))
+    throw Error("[device] the allocator takes no limit: " + why);
 }
 
 CudaOps* cuda_ops() noexcept {

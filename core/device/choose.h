@@ -20,8 +20,12 @@ struct Choice {
 // for by name and cannot be had, or when there is no device N.
 Choice choose(const std::string& name);
 
-// What the device is, wherever it is: "NVIDIA H100 80GB HBM3 sm_90", "cpu AVX512". Results of verifications are
-// kept under this name.
+// libtorch's caching allocator refuses from now on what would make it hold more than this share of the device
+// (memory_cap.h). Throws Error on a device error; nothing happens on the CPU.
+void cap_memory(const Choice& choice, double fraction);
+
+// What the device is, wherever it is: "NVIDIA H100 80GB HBM3 sm_90", "cpu AVX512". Results of verifications
+// are kept under this name.
 std::string hardware_name(const Choice& choice);
 
 }  // namespace tetrad::device

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 namespace tetrad::device {
 
@@ -76,6 +77,11 @@ CudaOps* cuda_ops() noexcept;
 // The second function that libtetrad_cuda.so exports.
 inline constexpr const char* kCudaOpsEntry = "tetrad_cuda_ops_v1";
 using CudaOpsEntry = CudaOps* (*)() noexcept;
+
+// The third: the share of device `index` that libtorch's caching allocator may hold. False with the reason in
+// `why`.
+inline constexpr const char* kCapMemoryEntry = "tetrad_cap_memory_v1";
+using CapMemoryEntry = bool (*)(int index, double fraction, std::string& why) noexcept;
 
 // cuda_ops(), where these kernels take this tensor: on a CUDA device, contiguous, 16 bits an element.
 CudaOps* cuda_ops_for(const at::Tensor& t) noexcept;

@@ -1,6 +1,7 @@
 #include "cli/engine/session.h"
 
 #include "checkpoint/checkpoint.h"
+#include "cli/engine/device_cap.h"
 #include "cli/engine/input_file.h"
 #include "cli/engine/process_clock.h"
 #include "cli/engine/verified_kernels.h"
@@ -108,7 +109,7 @@ void Session::load_text() {
 }
 
 void Session::load_plugins() {
-  device_ = device::choose(config().at("model").at("device").get<std::string>());
+  device_ = choose_device(run());
   setup_.path = parse_path(config().at("path").get<std::string>());
   setup_.dtype = parse_dtype(config().at("model").at("dtype").get<std::string>());
   setup_.device = device_.device;

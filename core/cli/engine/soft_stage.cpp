@@ -34,6 +34,7 @@ void answer_soft_stage(Session& session, const std::function<std::vector<std::st
   if (more) {
     for (std::string& what : more()) done.push_back(std::move(what));
   }
+  if (session.shrink_kv() > 0) done.emplace_back("unused KV slots given back");
   give_back_freed();
   if (session.device().device.is_cuda()) c10::getDeviceAllocator(c10::kCUDA)->emptyCache();
   // What went back to the system; a cache that lay in memory which stays in use elsewhere counts as freed

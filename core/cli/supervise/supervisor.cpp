@@ -65,7 +65,10 @@ class Supervisor {
       if (log_) log_->add(guard::start_line(*guard_, child_, command_));
     }
     if (run) {
-      channel_->post(to_json(*run));
+      RunMessage told = *run;
+      // What an engine may take is decided by the guard that ends it.
+      if (outer_ && outer_->limit_bytes()) told.guard_limit_bytes = outer_->limit_bytes();
+      channel_->post(to_json(told));
     } else {
       open();
     }

@@ -6,6 +6,7 @@
 #include <tetrad/base/error.h>
 #include <tetrad/torch/device_runtime.h>
 
+#include <exception>
 #include <string>
 
 namespace tetrad {
@@ -59,4 +60,15 @@ class CudaRuntime final : public DeviceRuntime {
 extern "C" [[gnu::visibility("default")]] tetrad::DeviceRuntime* tetrad_device_runtime_v1() noexcept {
   static tetrad::CudaRuntime runtime;
   return &runtime;
+}
+
+extern "C" [[gnu::visibility("default")]] bool tetrad_cap_memory_v1(int index, double fraction,
+                                                                    std::string& why) noexcept {
+  try {
+    c10::cuda::CUDACachingAllocator::setMemoryFraction(fraction, static_cast<c10::DeviceIndex>(index));
+    return true;
+  } catch (const std::exception& e) {
+    why = e.what();
+    return false;
+  }
 }

@@ -212,6 +212,27 @@ TEST_F(Supervise, InTheSoftStageTheEngineIsAskedAndItsAnswerSaid) {
   EXPECT_THAT(result.err, testing::ContainsRegex("\\[guard\\] peak .* at=turn 1"));
 }
 
+// A run under `host guard`: what its engine is told is what it will be held to, and it hears of the soft
+// stage.
+TEST_F(Supervise, UnderAnotherGuardTheEngineIsToldTheStricterLimit) {
+  const auto below = [&](std::vector<std::string> outer, const std::string& order, const char* inner) {
+    std::vector<std::string> arguments = {"guard", "--poll-secs", "0.05"};
+    arguments.insert(arguments.end(), outer.begin(), outer.end());
+    arguments.insert(arguments.end(), {"--", host_file()});
+    for (const std::string& one : place_.generate(order, {"--set", std::string("guard.limit_gb=") + inner}))
+      arguments.push_back(one);
+    return run_host(arguments);
+  };
+  for (const auto& [outer, inner] : {std::pair("0.5", "1"), std::pair("1", "0.5")}) {
+    const Result result = below({"--limit-gb", outer}, "echo", inner);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_THAT(result.out, HasSubstr("\"limit_bytes\":536870912")) << outer;
+  }
+  const Result asked = below({"--limit-gb", "0.5", "--soft-gb", "0.1"}, "soft 120", "1");
+  EXPECT_EQ(asked.exit_code, 0) << asked.err;
+  EXPECT_THAT(asked.out, HasSubstr("asked 1 limit 536870912"));
+}
+
 TEST_F(Supervise, WithoutALimitTheRunSaysSo) {
   const Result result = generate("echo");
   EXPECT_EQ(result.exit_code, 0);

@@ -73,6 +73,23 @@ def test_the_guards_soft_stage_saves_and_goes_on(tmp_path):
     assert kill_soak.content(s.latest("killed")) == kill_soak.content(quiet.latest("quiet"))
 
 
+def test_what_is_ended_after_the_soft_stage_goes_on_from_what_it_saved(tmp_path):
+    settings = ["train.steps=100000", "train.save_every=0", "guard.limit_gb=4", "guard.soft_gb=0.05", "guard.poll_secs=0.05"]
+    _, s = soak(tmp_path, settings=settings)
+    process = s.start("killed")
+    log = tmp_path / "killed.log"
+    end = time.monotonic() + 60
+    while "soft stage: the engine gave back" not in log.read_text() and time.monotonic() < end:
+        time.sleep(0.05)
+    s.kill(process, "both")
+    said = log.read_text()
+    assert said.count("[guard] soft limit passed") == 1, said
+    step = json.loads((s.latest("killed") / "state.json").read_text())["step"]
+    _, s2 = soak(tmp_path, settings=[f"train.steps={step + 2}", "train.save_every=0"])
+    code, said = run(s2)
+    assert code == 0 and f"going on after step {step}" in said, said
+
+
 def test_a_run_that_would_pass_the_limit_is_refused_with_both_numbers(tmp_path):
     _, s = soak(tmp_path, settings=["guard.limit_gb=0.4"])
     code, said = run(s)
