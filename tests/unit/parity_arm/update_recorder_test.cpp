@@ -74,10 +74,10 @@ TEST(UpdateRecorder, StoresTheDifferenceOfDecodedValuesInEveryFormat) {
     UpdateRecorder recorder(
         parameters, [](const Parameter& p) { return p.name != "frozen"; }, folder / "updates.safetensors");
     for (Parameter& p : parameters) {
-      if (p.dense.defined())
-        p.dense.add_(at::randn_like(p.dense), 0.01);
-      else
-        p.planes.codes = at::randint_like(p.planes.codes, 0, 256);
+      if (p.dense.defined()) p.dense.add_(at::randn_like(p.dense), 0.01);
+      for (at::Tensor* codes : {&p.planes.codes, &p.planes.lo_codes, &p.planes.lo2_codes})
+        if (codes->defined()) *codes = at::randint_like(*codes, 0, 256);
+      if (p.planes.scales.defined()) p.planes.scales = at::randint_like(p.planes.scales, 0, 0x7F);
     }
     EXPECT_THAT(recorder.names(), testing::ElementsAre("norm", "bf16", "large", "hi", "hi_lo", "vector"));
     recorder.write({{"who", "a test"}});
