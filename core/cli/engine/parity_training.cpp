@@ -2,6 +2,7 @@
 // first step that moved anything did to every parameter.
 #include "cli/engine/parity_arm.h"
 #include "cli/engine/process_clock.h"
+#include "cli/engine/soft_stage.h"
 #include "cli/engine/training_data.h"
 #include "cli/engine/training_forecast.h"
 #include "cli/engine/training_run.h"
@@ -40,6 +41,7 @@ nlohmann::json run_training_arm(Control& control, const std::filesystem::path& f
   nlohmann::json update_step = nullptr;
   for (std::int64_t step = 0; step < settings.train_steps; ++step) {
     if (control.interrupt().load()) throw Error("[parity] interrupted");
+    answer_soft_stage(session);
     if (!updates && train::learning_rate(train.schedule, step) > 0.0)
       updates.emplace(
           session.model().parameters(),
