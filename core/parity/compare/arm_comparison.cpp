@@ -307,7 +307,7 @@ json training_json(const Measured& m) {
 }  // namespace
 
 Measured measure(const ResultFolder& folder, std::size_t index) {
-  const ArmFiles& reference = folder.arms[folder.reference];
+  const ArmFiles& reference = folder.arms[folder.base_of(index)];
   const ArmFiles& own = folder.arms[index];
   Measured result;
   result.own_arm = is_own_arm(own.plan);
@@ -336,10 +336,12 @@ Measured measure(const ResultFolder& folder, std::size_t index) {
   return result;
 }
 
-SelfNoise self_noise(const std::vector<std::optional<Measured>>& arms) {
+SelfNoise self_noise(const ResultFolder& folder, std::size_t base,
+                     const std::vector<std::optional<Measured>>& arms) {
   SelfNoise noise;
-  for (const std::optional<Measured>& arm : arms) {
-    if (!arm || !arm->own_arm || !arm->checks.comparable()) continue;
+  for (std::size_t i = 0; i < arms.size(); ++i) {
+    const std::optional<Measured>& arm = arms[i];
+    if (!arm || folder.base_of(i) != base || !arm->own_arm || !arm->checks.comparable()) continue;
     ++noise.arms;
     if (arm->logits) {
       noise.kl_max = std::max(noise.kl_max, arm->logits->kl_max);
@@ -356,7 +358,7 @@ SelfNoise self_noise(const std::vector<std::optional<Measured>>& arms) {
 
 json judge(const ResultFolder& folder, std::size_t index, Measured& m, const SelfNoise& noise,
            const Pieces& pieces) {
-  const ArmFiles& reference = folder.arms[folder.reference];
+  const ArmFiles& reference = folder.arms[folder.base_of(index)];
   const ArmFiles& own = folder.arms[index];
   json result = json::object();
   result["own_arm"] = m.own_arm;

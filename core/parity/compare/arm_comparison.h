@@ -34,13 +34,15 @@ struct Measured {
 // Throws Error(usage) naming a broken file.
 Measured measure(const ResultFolder& folder, std::size_t arm);
 
-// What the reference's own arms differ by at most; zeros where there are none or they are equal to the bit.
+// What the own arms of `base`, the reference or another arm that some are compared with, differ by at most;
+// zeros where there are none or they are equal to the bit.
 struct SelfNoise {
   std::size_t arms = 0;
   double kl_max = 0, kl_mean = 0, max_logit = 0, log_perplexity = 0;
   std::vector<const LayerComparison*> layers;
 };
-SelfNoise self_noise(const std::vector<std::optional<Measured>>& arms);
+SelfNoise self_noise(const ResultFolder& folder, std::size_t base,
+                     const std::vector<std::optional<Measured>>& arms);
 
 // Adds the checks to `measured` and returns "against_reference".
 nlohmann::json judge(const ResultFolder& folder, std::size_t arm, Measured& measured, const SelfNoise& noise,

@@ -77,24 +77,28 @@ json make_report(const std::filesystem::path& result_folder) {
   std::vector<std::optional<Measured>> measured(folder.arms.size());
   if (reference_ok) {
     for (std::size_t i = 0; i < folder.arms.size(); ++i) {
-      if (i != folder.reference && folder.arms[i].ok) measured[i] = measure(folder, i);
+      if (i != folder.reference && folder.arms[i].ok && folder.arms[folder.base_of(i)].ok)
+        measured[i] = measure(folder, i);
     }
   }
-  const SelfNoise noise = self_noise(measured);
+  const SelfNoise noise = self_noise(folder, folder.reference, measured);
 
   json arms = json::array();
   for (std::size_t i = 0; i < folder.arms.size(); ++i) {
     const ArmFiles& arm = folder.arms[i];
-    json entry = {{"index", i},
-                  {"label", arm.label},
-                  {"folder", at(arm.plan, "folder")},
-                  {"values", at(arm.plan, "values")},
-                  {"differs", at(arm.plan, "differs")},
-                  {"status", arm.ok ? "ok" : "failed"},
-                  {"error", arm.ok ? json() : json(arm.error)},
-                  {"figures", arm.ok ? figures_of(arm) : json()},
-                  {"against_reference", nullptr},
-                  {"checks", json::array()}};
+    json entry = {
+        {"index", i},
+        {"label", arm.label},
+        {"folder", at(arm.plan, "folder")},
+        {"values", at(arm.plan, "values")},
+        {"differs", at(arm.plan, "differs")},
+        {"against",
+         folder.base_of(i) == folder.reference ? json() : json(folder.arms[folder.base_of(i)].label)},
+        {"status", arm.ok ? "ok" : "failed"},
+        {"error", arm.ok ? json() : json(arm.error)},
+        {"figures", arm.ok ? figures_of(arm) : json()},
+        {"against_reference", nullptr},
+        {"checks", json::array()}};
     if (!arm.ok) {
       entry["verdict"] = {{"word", "failed"},
                           {"reasons", json::array({{{"code", "failed"}, {"error", arm.error}}})}};
@@ -109,7 +113,10 @@ json make_report(const std::filesystem::path& result_folder) {
       entry["verdict"] = {{"word", "not_comparable"},
                           {"reasons", json::array({{{"code", "reference_failed"}}})}};
     } else {
-      entry["against_reference"] = judge(folder, i, *measured[i], noise, pieces);
+      const std::size_t base = folder.base_of(i);
+      entry["against_reference"] =
+          judge(folder, i, *measured[i],
+                base == folder.reference ? noise : self_noise(folder, base, measured), pieces);
       entry["checks"] = measured[i]->checks.checks();
       entry["verdict"] = measured[i]->checks.verdict();
     }

@@ -29,6 +29,9 @@ struct ResultFolder {
   std::vector<std::int64_t> ids;
   std::vector<ArmFiles> arms;
   std::size_t reference = 0;
+
+  // The arm that `arm` is compared with: the reference, or the one that the plan names for it.
+  std::size_t base_of(std::size_t arm) const;
 };
 
 ResultFolder read_result_folder(const std::filesystem::path& path);

@@ -151,7 +151,9 @@ std::string reference_label(const json& report) {
 }
 
 std::string verdict_text(const json& arm, Language language) {
-  return word_or(language, "verdict.", shown(text(arm, "verdict/word")));
+  const std::string verdict = word_or(language, "verdict.", shown(text(arm, "verdict/word")));
+  const std::string other = text(arm, "against");  // compared with another arm than the reference
+  return other.empty() ? verdict : fmt::format("{} (vs {})", verdict, shown(other));
 }
 
 std::string divergence_text(const json& arm, Language language) {
