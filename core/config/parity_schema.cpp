@@ -129,7 +129,7 @@ Field parity_section() {
   fields.push_back(
       Make("against", Type::string,
            "For an arm of a sweep: the arm that it is compared with instead of the reference, by "
-           "label or number.")
+           "label or number. An arm that names itself is a second reference.")
           .nullable()
           .non_empty());
   fields.push_back(Make("self_noise_factor", Type::number,

@@ -314,8 +314,9 @@ Measured measure(const ResultFolder& folder, std::size_t index) {
   result.contract = contract_of(reference.record, own.record, at(own.plan, "differs"));
   check_identity(folder, reference, own, result.checks);
   std::error_code ignored;
-  const bool scored = !trains(reference) ||
-                      (fs::exists(logits_of(reference), ignored) && fs::exists(logits_of(own), ignored));
+  const bool scored = at(own.record, "scored") != json(false) &&
+                      (!trains(reference) ||
+                       (fs::exists(logits_of(reference), ignored) && fs::exists(logits_of(own), ignored)));
   if (scored) measure_logits(folder, reference, own, result);
   if (fs::exists(reference.folder / layers_file, ignored) && fs::exists(own.folder / layers_file, ignored)) {
     result.layers = compare_layers(reference.folder / layers_file, own.folder / layers_file);

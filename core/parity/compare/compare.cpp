@@ -77,8 +77,8 @@ json make_report(const std::filesystem::path& result_folder) {
   std::vector<std::optional<Measured>> measured(folder.arms.size());
   if (reference_ok) {
     for (std::size_t i = 0; i < folder.arms.size(); ++i) {
-      if (i != folder.reference && folder.arms[i].ok && folder.arms[folder.base_of(i)].ok)
-        measured[i] = measure(folder, i);
+      const std::size_t base = folder.base_of(i);
+      if (i != base && folder.arms[i].ok && folder.arms[base].ok) measured[i] = measure(folder, i);
     }
   }
   const SelfNoise noise = self_noise(folder, folder.reference, measured);
@@ -86,23 +86,22 @@ json make_report(const std::filesystem::path& result_folder) {
   json arms = json::array();
   for (std::size_t i = 0; i < folder.arms.size(); ++i) {
     const ArmFiles& arm = folder.arms[i];
-    json entry = {
-        {"index", i},
-        {"label", arm.label},
-        {"folder", at(arm.plan, "folder")},
-        {"values", at(arm.plan, "values")},
-        {"differs", at(arm.plan, "differs")},
-        {"against",
-         folder.base_of(i) == folder.reference ? json() : json(folder.arms[folder.base_of(i)].label)},
-        {"status", arm.ok ? "ok" : "failed"},
-        {"error", arm.ok ? json() : json(arm.error)},
-        {"figures", arm.ok ? figures_of(arm) : json()},
-        {"against_reference", nullptr},
-        {"checks", json::array()}};
+    const std::size_t base = folder.base_of(i);
+    json entry = {{"index", i},
+                  {"label", arm.label},
+                  {"folder", at(arm.plan, "folder")},
+                  {"values", at(arm.plan, "values")},
+                  {"differs", at(arm.plan, "differs")},
+                  {"against", base == folder.reference || base == i ? json() : json(folder.arms[base].label)},
+                  {"status", arm.ok ? "ok" : "failed"},
+                  {"error", arm.ok ? json() : json(arm.error)},
+                  {"figures", arm.ok ? figures_of(arm) : json()},
+                  {"against_reference", nullptr},
+                  {"checks", json::array()}};
     if (!arm.ok) {
       entry["verdict"] = {{"word", "failed"},
                           {"reasons", json::array({{{"code", "failed"}, {"error", arm.error}}})}};
-    } else if (i == folder.reference) {
+    } else if (i == base) {
       entry["verdict"] = {{"word", "reference"}, {"reasons", json::array()}};
       if (at(arm.record, "iterations/equal") == json(false)) {
         Checks checks;
@@ -113,7 +112,6 @@ json make_report(const std::filesystem::path& result_folder) {
       entry["verdict"] = {{"word", "not_comparable"},
                           {"reasons", json::array({{{"code", "reference_failed"}}})}};
     } else {
-      const std::size_t base = folder.base_of(i);
       entry["against_reference"] =
           judge(folder, i, *measured[i],
                 base == folder.reference ? noise : self_noise(folder, base, measured), pieces);

@@ -143,8 +143,8 @@ ResultFolder read_result_folder(const fs::path& path) {
 
 std::size_t ResultFolder::base_of(std::size_t arm) const {
   const json& other = at(arms.at(arm).plan, "against");
-  const bool names_one = other.is_number_integer() && other.get<std::int64_t>() >= 0 &&
-                         other.get<std::size_t>() < arms.size() && other.get<std::size_t>() != arm;
+  const bool names_one =
+      other.is_number_integer() && other.get<std::int64_t>() >= 0 && other.get<std::size_t>() < arms.size();
   return names_one && arm != reference ? other.get<std::size_t>() : reference;
 }
 

@@ -30,7 +30,8 @@ struct ResultFolder {
   std::vector<ArmFiles> arms;
   std::size_t reference = 0;
 
-  // The arm that `arm` is compared with: the reference, or the one that the plan names for it.
+  // The arm that `arm` is compared with: the reference, or the one that the plan names for it;
+  // itself for a reference.
   std::size_t base_of(std::size_t arm) const;
 };
 

@@ -104,10 +104,9 @@ void compare_configs(Plan& plan) {
     if (wanted.is_string() && arm.index != plan.reference) {
       arm.against = find_arm(plan.arms, wanted, "parity.against");
       const Arm& other = plan.arms[*arm.against];
-      if (other.index == arm.index || other.error) {
-        throw Error(ExitCode::usage, fmt::format("[parity] parity.against of arm '{}': {}", arm.label,
-                                                 other.error ? "'" + other.label + "' cannot be run"
-                                                             : "it would be compared with itself"));
+      if (other.error) {
+        throw Error(ExitCode::usage, fmt::format("[parity] parity.against of arm '{}': '{}' cannot be run",
+                                                 arm.label, other.label));
       }
     }
     arm.differs = differing_keys(plan.arms[arm.against.value_or(plan.reference)].config, arm.config,
@@ -162,7 +161,7 @@ Plan read_plan(const fs::path& result_folder) {
     plan.working_directory = value.at("working_directory").get<std::string>();
     if (plan.reference >= plan.arms.size()) throw Error("its reference is not one of its arms");
     for (const Arm& arm : plan.arms) {
-      if (arm.against && (*arm.against >= plan.arms.size() || *arm.against == arm.index))
+      if (arm.against && *arm.against >= plan.arms.size())
         throw Error(fmt::format("arm {} is compared with {}", arm.index, *arm.against));
     }
   } catch (const json::exception& e) {

@@ -25,10 +25,11 @@ struct Arm {
   Combination combination;                // its values, as --set arguments on top of Plan::sets
   std::string config_hash;                // "" with an error
   nlohmann::json config;                  // resolved, without the sweep; null with an error
-  std::optional<std::size_t> against;     // the arm that it is compared with, where not the reference
-  std::vector<Difference> differs;        // from the arm that it is compared with
-  std::optional<std::string> error;       // why it cannot be run
-  int error_code = 0;                     // the exit code that belongs to it
+  // The arm that it is compared with, where not the reference; its own index for a second reference.
+  std::optional<std::size_t> against;
+  std::vector<Difference> differs;   // from the arm that it is compared with
+  std::optional<std::string> error;  // why it cannot be run
+  int error_code = 0;                // the exit code that belongs to it
 
   bool is_file() const;  // its logits come from a file instead of a run
 };
@@ -52,7 +53,7 @@ std::size_t find_arm(const std::vector<Arm>& arms, const nlohmann::json& wanted,
                      const char* key = "parity.reference");
 
 // Fills Arm::against and Arm::differs of all arms and Plan::settings. Throws Error(usage) for an arm that is
-// to be compared with itself or with one that cannot be run.
+// to be compared with one that cannot be run.
 void compare_configs(Plan& plan);
 
 nlohmann::json to_json(const Plan& plan);

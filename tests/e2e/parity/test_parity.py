@@ -171,7 +171,7 @@ def test_far_too_many_arms_are_refused_without_making_them(place):
     ("  sweep: {matrix: {paht: [a, b]}}\n", [], 2, "unknown key 'paht'; did you mean 'path'?"),
     ("  sweep: {matrix: {path: [training, sideways]}}\n", [], 2, "'sideways' is not one of training, bridge"),
     ("  sweep: {matrix: {path: [training, bridge]}}\n", ["--set", "parity.text=EMPTY"], 2, "is empty"),
-    ("  sweep: {matrix: {path: [training, bridge]}}\n", ["--text", "GONE"], 2, "cannot be read"),
+    ("  sweep: {matrix: {path: [training, bridge]}}\n", ["--text", "GONE"], 2, "is not a file that can be read"),
     ("  sweep: {matrix: {path: [training, bridge]}}\n  reference: none\n", [], 2, "no arm is called 'none'"),
     ("  sweep: {matrix: {linear.plugin: [backend-gone, backend-bf16]}}\n", [], 3, "the reference arm"),
     ("  sweep: {matrix: {linear.plugin: [backend-gone, backend-away]}}\n", [], 3, "no arm can be run"),
@@ -281,12 +281,14 @@ def test_an_arm_may_be_compared_with_another_than_the_reference(place):
   sweep:
     include:
       - {label: bf16}
-      - {label: fp32, model.dtype: float32}
+      - {label: fp32, model.dtype: float32, parity.against: fp32}
+      - {label: fp32 from bf16, model.dtype: float32}
       - {label: fp32 by tokens, model.dtype: float32, parity.feed: tokens, parity.against: fp32}
 """)
     arms = arms_of(json.loads(parity("--config", config, "--out", place / "pairs", "--json").stdout))
     assert arms["fp32 by tokens"]["against"] == "fp32" and arms["fp32"]["against"] is None
-    near, far = (arms[a]["against_reference"]["kl_max"] for a in ["fp32 by tokens", "fp32"])
+    assert arms["fp32"]["verdict"]["word"] == "reference" and arms["fp32"]["against_reference"] is None
+    near, far = (arms[a]["against_reference"]["kl_max"] for a in ["fp32 by tokens", "fp32 from bf16"])
     assert near < 1e-6 < far, (near, far)
 
 
