@@ -222,7 +222,7 @@ void judge_logits(const ResultFolder& folder, Measured& m, const SelfNoise& nois
     gap = row.reference_gap;
     place = {{"position", i}};
   }
-  m.checks.at_most("top1_gap", gap, greatest_logit, "contract", place);
+  m.checks.at_most("top1_gap", gap, greatest_logit / 2, "contract", place);
 }
 
 void judge_perplexity(const ResultFolder& folder, Measured& m, const SelfNoise& noise) {

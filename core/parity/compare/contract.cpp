@@ -95,7 +95,7 @@ double Contract::kl_mean(double spread) const {
 
 double Contract::max_logit(double spread, std::int64_t positions, std::int64_t vocabulary) const {
   const double values = std::max(2.0, static_cast<double>(positions) * static_cast<double>(vocabulary));
-  return std::sqrt(2 * kl_max(spread)) * std::sqrt(2 * std::log(values));
+  return 2 * std::sqrt(2 * kl_max(spread)) * std::sqrt(2 * std::log(values));
 }
 
 }  // namespace tetrad::parity

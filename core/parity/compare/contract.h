@@ -11,7 +11,9 @@
 //   rounding^2   = arithmetic^2 + weights^2
 //   KL of a position  <= spread^2 / 2 * ((32 arithmetic)^2 + (12 weights)^2)
 //   KL on average     <= spread^2 / 2 * ((10 arithmetic)^2 + (4 weights)^2)
-//   logit difference  <= sqrt(2 * KL of a position) * sqrt(2 ln(T V)), from the greatest of T V normal errors
+//   logit difference  <= 2 * sqrt(2 * KL of a position) * sqrt(2 ln(T V)): the greatest of T V normal errors,
+//   twice,
+//                        because a few positions have many times the error of the others
 // spread is the standard deviation of the reference's logits. A relative error e of the last hidden state
 // makes logit errors of about e * spread, and KL = var(logit error) / 2 for small ones.
 #pragma once
