@@ -145,7 +145,8 @@ void release(const Published<PageTree>& list, std::vector<GuardProcess>& members
   if (kill_fd >= 0) {
     const ssize_t again = ::write(group_fd, "1", 1);
     static_cast<void>(again);
-    for (int i = 0; i < 100 && ::rmdir(group) != 0; ++i) ::poll(nullptr, 0, 50);
+    // Refused while somebody in it is not reaped yet; a later guard may have removed it before.
+    for (int i = 0; i < 100 && ::rmdir(group) != 0 && errno != ENOENT; ++i) ::poll(nullptr, 0, 50);
   }
   ::_exit(0);
 }
