@@ -12,7 +12,7 @@ mv "$work/first" "$work/moved"
 prefix="$work/moved"
 
 for path in bin/host libexec/tetrad/tetrad-engine lib/tetrad/plugins/backend-nvfp4.so lib/tetrad/plugins/kvc-persistent.so \
-    share/tetrad/configs/fp2-model.yaml include/tetrad/base/error.h include/tetrad/nvfp4/codec.h \
+    share/tetrad/configs/fp2-model.yaml share/tetrad/configs/parity/training-vs-bridge.yaml include/tetrad/base/error.h include/tetrad/nvfp4/codec.h \
     lib/cmake/Tetrad/TetradConfig.cmake; do
   [ -e "$prefix/$path" ] || fail "$path was not installed"
 done
@@ -26,7 +26,7 @@ export LD_LIBRARY_PATH="$work/bogus"
 "$prefix/bin/host" --help >"$work/help" || fail "host --help"
 "$prefix/bin/host" plugins list --json >"$work/plugins.json" || fail "host plugins list"
 grep -q "$prefix/lib/tetrad/plugins/backend-nvfp4.so" "$work/plugins.json" || { cat "$work/plugins.json"; fail "plugins list does not name the moved plugin"; }
-"$prefix/bin/host" config validate "$prefix/share/tetrad/configs/fp2-model.yaml" || fail "host config validate of the installed config"
+"$prefix/bin/host" config validate "$prefix/share/tetrad/configs/fp2-model.yaml" "$prefix/share/tetrad/configs/parity/training-vs-bridge.yaml" || fail "host config validate of the installed config"
 if ldd "$prefix/libexec/tetrad/tetrad-engine" | grep -E 'not found|bogus'; then fail "the installed engine does not find its libraries"; fi
 unset LD_LIBRARY_PATH
 
