@@ -26,6 +26,7 @@ void score_window(Context& context, std::span<const std::int32_t> ids, std::int6
       score.nll += nll;
       score.nll_squared += nll * nll;
       ++score.tokens;
+      score.token_nll.push_back(nll);
     }
   });
 }

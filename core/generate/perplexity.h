@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <vector>
 
 namespace tetrad::generate {
 
@@ -17,9 +18,10 @@ struct TextWindows {
 };
 
 struct TextScore {
-  double nll = 0.0;          // sum over the scored tokens, nats
-  double nll_squared = 0.0;  // sum of the squares
-  std::int64_t tokens = 0;   // scored
+  double nll = 0.0;               // sum over the scored tokens, nats
+  double nll_squared = 0.0;       // sum of the squares
+  std::int64_t tokens = 0;        // scored
+  std::vector<double> token_nll;  // of each scored token, in the text's order
 
   double nll_per_token() const;
   double perplexity() const;

@@ -88,7 +88,7 @@ def typical(path):
 
     def perplexity(shift):
         return {"text": "text.txt", "value": math.exp(sum(nll) / len(nll) + shift), "standard_error": 0.5, "tokens": 400,
-                "nll_per_token": [n + shift for n in nll]}
+                "token_nll": [n + shift for n in nll]}
 
     rounded = {name: folder.noise(t, 2e-3 * math.sqrt(1 + int(name[:3]))) for name, t in folder.hidden.items()}
     broken = {name: folder.noise(t, 0.3 if name >= "003/01" else 2e-3) for name, t in folder.hidden.items()}

@@ -206,6 +206,7 @@ class ScoringArm {
                           {"value", score.perplexity()},
                           {"standard_error", score.standard_error()},
                           {"nll_per_token", score.nll_per_token()},
+                          {"token_nll", score.token_nll},
                           {"tokens", score.tokens},
                           {"window", window}};
     say(fmt::format("perplexity {:.4f} +- {:.4f}", score.perplexity(), score.standard_error()));

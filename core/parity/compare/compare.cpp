@@ -42,7 +42,7 @@ json figures_of(const ArmFiles& arm) {
     figures[key] = at(arm.record, key);
   }
   json perplexity = at(arm.record, "perplexity");
-  if (perplexity.is_object() && at(perplexity, "nll_per_token").is_array()) perplexity.erase("nll_per_token");
+  if (perplexity.is_object()) perplexity.erase("token_nll");
   figures["perplexity"] = perplexity;
   return figures;
 }

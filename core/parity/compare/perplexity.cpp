@@ -19,8 +19,8 @@ std::optional<PerplexityRatio> perplexity_ratio(const json& reference, const jso
   const double eb = number(own, "standard_error").value_or(0) / *b;
   result.standard_error = std::hypot(ea, eb);
 
-  const json& r = at(reference, "nll_per_token");
-  const json& o = at(own, "nll_per_token");
+  const json& r = at(reference, "token_nll");
+  const json& o = at(own, "token_nll");
   const auto numbers = [](const json& list) {
     return list.is_array() &&
            std::all_of(list.begin(), list.end(), [](const json& v) { return v.is_number(); });

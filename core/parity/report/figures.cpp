@@ -153,7 +153,7 @@ std::string reference_label(const json& report) {
 std::string verdict_text(const json& arm, Language language) {
   const std::string verdict = word_or(language, "verdict.", shown(text(arm, "verdict/word")));
   const std::string other = text(arm, "against");  // compared with another arm than the reference
-  return other.empty() ? verdict : fmt::format("{} (vs {})", verdict, shown(other));
+  return other.empty() ? verdict : say(language, "verdict.against", verdict, shown(other));
 }
 
 std::string divergence_text(const json& arm, Language language) {

@@ -20,6 +20,7 @@ constexpr Text texts[] = {
     {"verdict.not_comparable", "not comparable", "無法比較"},
     {"verdict.failed", "did not run", "未能執行"},
     {"verdict.reference", "reference", "基準"},
+    {"verdict.against", "{} (vs {})", "{}（與 {} 比較）"},
     // columns
     {"arm", "arm", "組別"},
     {"verdict", "verdict", "判定"},

@@ -296,13 +296,13 @@ TEST(Compare, PerplexityIsPaired) {
     a.push_back(nll);
     b.push_back(nll + 0.05 + 0.001 * std::cos(i));
   }
-  two.records[0]["perplexity"] = {{"value", std::exp(2.0)}, {"standard_error", 0.3}, {"nll_per_token", a}};
-  two.records[1]["perplexity"] = {{"value", std::exp(2.05)}, {"standard_error", 0.3}, {"nll_per_token", b}};
+  two.records[0]["perplexity"] = {{"value", std::exp(2.0)}, {"standard_error", 0.3}, {"token_nll", a}};
+  two.records[1]["perplexity"] = {{"value", std::exp(2.05)}, {"standard_error", 0.3}, {"token_nll", b}};
   json arm = two.arm();
   EXPECT_NEAR(arm["against_reference"]["perplexity_ratio"], std::exp(0.05), 1e-12);
   EXPECT_NEAR(arm["against_reference"]["perplexity_ratio_log_error"], 0.001 * std::sqrt(0.5) / 20, 1e-6);
   EXPECT_EQ(codes(arm), std::vector<std::string>{"perplexity_above"});
-  EXPECT_FALSE(arm["figures"]["perplexity"].contains("nll_per_token"));
+  EXPECT_FALSE(arm["figures"]["perplexity"].contains("token_nll"));
   two.plan["settings"]["tolerance"]["perplexity_ratio"] = 1.06;
   EXPECT_EQ(two.arm()["verdict"]["word"], "pass");
 }

@@ -43,7 +43,7 @@ inline void fill_rich(SyntheticFolder& folder) {
   json nll = json::array();
   for (int i = 0; i < 50; ++i) nll.push_back(2 + 0.01 * i);
   for (std::size_t arm : {0U, 1U, 2U}) {
-    folder.records[arm]["perplexity"] = {{"value", 10.5}, {"standard_error", 0.4}, {"nll_per_token", nll}};
+    folder.records[arm]["perplexity"] = {{"value", 10.5}, {"standard_error", 0.4}, {"token_nll", nll}};
   }
 }
 
