@@ -168,12 +168,25 @@ std::vector<Field> result_fields() {
       Make("resume", Type::boolean, "Go on from the latest checkpoint in `save_dir`, where there is one.")
           .by_default(false),
       Make("export_dir", Type::string,
-           "Folder that the trained model is exported to, in Hugging Face's format and the run's dtype, as "
-           "this run "
-           "decodes its weights. It must not exist. null: no export.")
+           "Folder that the trained model is exported to, for programs that read Hugging Face's format. It "
+           "must "
+           "not exist. null: no export.")
           .nullable()
           .non_empty()
           .meaning(Meaning::output_path),
+      Make("export", Type::choice,
+           "What `export_dir` holds: `dense` values, as this run decodes its weights; `tetrad`, the planes "
+           "as they "
+           "are stored; `compressed-tensors`, the hi planes as they are stored, for other programs. After it "
+           "was "
+           "written the folder is loaded on both paths and compared with the trained model.")
+          .words({"dense", "tetrad", "compressed-tensors"})
+          .by_default("dense"),
+      Make("export_allow_drift", Type::boolean,
+           "An answer of the self test that the trained model has right and the export wrong is reported "
+           "only, "
+           "and not exit code 1.")
+          .by_default(false),
       Make("log_every", Type::integer, "Steps between two log lines.").at_least(1).by_default(1),
   };
 }

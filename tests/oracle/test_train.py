@@ -1,15 +1,17 @@
 """`host train` against a training loop in PyTorch: losses and weights of AdamW in float32, step by step; resuming to the bit;
 and what is exported is what transformers loads and computes."""
 import json
+import math
 import tempfile
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import ROOT, random_ids, relative_error
+from safetensors import safe_open
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, CompressedTensorsConfig
 
 # Settings of each optimizer, and the format of its matrices for a model in float32.
 OPTIMIZERS = {"adamw": ({"optimizer__plugin": "optim-adamw"}, "fp32"),
@@ -151,3 +153,49 @@ def test_finish_makes_a_hi_model_and_exports_what_was_trained(host, reference, r
 def test_a_finish_that_makes_no_sense_is_refused(host, random_model, sets, wanted):
     with pytest.raises(AssertionError, match=f"exit 2, not 0(.|\\n)*{wanted}"):
         Training(host, random_model("qwen3-gqa4"), linear__plugin="backend-nvfp4", optimizer__plugin="optim-adamw-nvfp4", **sets)
+
+
+@pytest.mark.parametrize("preset", ["qwen3-gqa4", "qwen3-tied"])
+@pytest.mark.parametrize("what, finish", [("tetrad", 0), ("tetrad", 2), ("compressed-tensors", 2), ("compressed-tensors", 0)])
+def test_planes_are_exported_as_they_are_stored(host, reference, random_model, preset, what, finish):
+    """Perplexity of the export on both paths, and in transformers, is the trained model's; hi + lo in one plane is said to differ."""
+    model = random_model(preset)
+    folder = Path(tempfile.mkdtemp(dir=host.scratch))
+    text = folder / "data.txt"
+    text.write_text(TEXT)
+    run = Training(host, model, linear__plugin="backend-nvfp4", optimizer__plugin="optim-adamw-nvfp4", train__eval_data=text,
+                   train__steps=5, train__finish__steps=finish, train__export=what, train__save_dir=folder / "save",
+                   train__self_test='["who are you"]', train__self_test_tokens=4)
+    export, cut = run.record["export"], what == "compressed-tensors" and finish == 0
+    loss = run.record["evaluations"][-1]["loss"]
+    check = export["check"]
+    assert check["tokens"] == len(run.ids) - 1 and check["live_perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
+    assert export["changes_the_model"] == cut and ("the hi plane alone, another model" in run.done.stderr) == cut
+    assert [row["path"] for row in check["paths"]] == ["training", "bridge"]
+    for row in check["paths"]:
+        if cut:
+            assert row["kl"] > 1e-6
+        else:
+            assert row["perplexity"] == pytest.approx(math.exp(loss), rel=1e-4) and abs(row["kl"]) < 1e-7, row
+            assert row["answers_same"] == row["answers"] == 1
+    # The planes are those of the checkpoint, to the bit.
+    state = folder / "save" / (folder / "save" / "latest").read_text().strip() / "weights.safetensors"
+    with safe_open(run.folder / "export" / "model.safetensors", "pt") as ours, safe_open(state, "pt") as stored:
+        names, suffix = set(ours.keys()), ".codes" if what == "tetrad" else ""
+        name = "model.layers.1.mlp.up_proj.weight"
+        codes = ours.get_tensor(name + suffix if suffix else name.replace(".weight", ".weight_packed"))
+        assert torch.equal(codes, stored.get_tensor(name + ".codes"))
+        assert (name + ".lo_codes" in names) == (what == "tetrad" and finish == 0)
+    if what == "compressed-tensors":
+        ids = torch.tensor([run.ids])
+        with torch.no_grad():
+            # compressed-tensors decodes to bfloat16, which is exact: the global scales are powers of two.
+            loaded = AutoModelForCausalLM.from_pretrained(run.folder / "export", dtype=torch.float32,
+                                                          quantization_config=CompressedTensorsConfig(dequantize=True))
+            theirs = loaded.eval()(ids, labels=ids).loss.item()
+        assert theirs == pytest.approx(math.log(check["paths"][0]["perplexity"]), rel=1e-4)
+
+
+def test_an_export_without_planes_is_refused_before_training(host, random_model):
+    with pytest.raises(AssertionError, match="exit 2, not 0(.|\\n)*no matrix is trained in NVFP4 planes"):
+        Training(host, random_model("qwen3-gqa4"), linear__plugin="backend-nvfp4", train__export="tetrad")

@@ -64,16 +64,17 @@ nlohmann::json RunIdentity::to_json() const {
           {"device", device},           {"device_note", device_note}, {"dtype", dtype}};
 }
 
-Session::Session(Control& control, MemoryWatch& memory, LoadListener* listener)
+Session::Session(Control& control, MemoryWatch& memory, const RunMessage& run, LoadListener* listener)
     : control_(control),
       memory_(memory),
+      run_(run),
       listener_(listener),
-      record_(control.run()),
+      record_(run),
       directory_(config().at("model").at("path").get<std::string>()) {
   if (const auto threads = config().at("run").at("threads").get<int>(); threads > 0)
     at::set_num_threads(threads);
-  identity_.config_file = run().config_file;
-  identity_.config_hash = run().config_hash;
+  identity_.config_file = run_.config_file;
+  identity_.config_hash = run_.config_hash;
   load_text();
   load_plugins();
   load_weights();

@@ -55,10 +55,13 @@ at::ScalarType parse_dtype(const std::string& name);
 class Session {
  public:
   // Loads everything; sends phases. Throws Error.
-  Session(Control& control, MemoryWatch& memory, LoadListener* listener = nullptr);
+  Session(Control& control, MemoryWatch& memory, LoadListener* listener = nullptr)
+      : Session(control, memory, control.run(), listener) {}
+  // The same for another run than the one that host asked for; `run` outlives the session.
+  Session(Control& control, MemoryWatch& memory, const RunMessage& run, LoadListener* listener = nullptr);
 
-  const RunMessage& run() const noexcept { return control_.run(); }
-  const nlohmann::json& config() const noexcept { return control_.run().config; }
+  const RunMessage& run() const noexcept { return run_; }
+  const nlohmann::json& config() const noexcept { return run_.config; }
   Control& control() noexcept { return control_; }
   MemoryWatch& memory() noexcept { return memory_; }
   // What is kept of this run; it names the parts that were taken from before the weights are read.
@@ -67,6 +70,7 @@ class Session {
   const text::Tokenizer& tokenizer() const noexcept { return *tokenizer_; }
   generate::Context& context() noexcept { return *context_; }
   model::Transformer& model() noexcept { return *transformer_; }
+  const model::Transformer& model() const noexcept { return *transformer_; }
   const device::Choice& device() const noexcept { return device_; }
   double load_seconds() const noexcept { return load_seconds_; }
   // Highest live bytes on the device so far; 0 on a CPU run.
@@ -112,6 +116,7 @@ class Session {
 
   Control& control_;
   MemoryWatch& memory_;
+  const RunMessage& run_;
   LoadListener* listener_;
   RunRecord record_;
   std::filesystem::path directory_;

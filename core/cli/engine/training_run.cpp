@@ -1,11 +1,13 @@
 #include "cli/engine/training_run.h"
 
 #include "cli/engine/conversation_record.h"
+#include "cli/engine/export_check.h"
 #include "cli/engine/host_heap.h"
 #include "cli/engine/soft_stage.h"
 #include "model/plugin_call.h"
 #include "train/trainer/bytes_text.h"
 #include "train/trainer/export_dense.h"
+#include "train/trainer/export_planes.h"
 #include "train/trainer/run_state.h"
 
 #include <ATen/Context.h>
@@ -40,6 +42,13 @@ nlohmann::json numeric_settings(const nlohmann::json& train) {
                           "weight_decay", "no_decay", "freeze", "gradients", "clip", "max_norm"})
     settings[key] = train.at(key);
   return settings;
+}
+
+checkpoint::Layout export_layout(const nlohmann::json& train) {
+  const auto word = train.at("export").get<std::string>();
+  return word == "tetrad"               ? checkpoint::Layout::tetrad
+         : word == "compressed-tensors" ? checkpoint::Layout::compressed_tensors
+                                        : checkpoint::Layout::dense;
 }
 
 const RunMessage& checked(const RunMessage& run) {
@@ -119,6 +128,7 @@ TrainingRun::TrainingRun(Control& control, MemoryWatch& memory, nlohmann::json f
     throw Error(ExitCode::usage,
                 "[train] train.finish: no parameter has a lo plane, so there is nothing to finish; use "
                 "optim-adamw-nvfp4 with planes: 2 or 3, or set train.finish.steps to 0");
+  require_exportable();
   phases_.record(0, "model_loaded", session_.device_memory(), categories());
 }
 
@@ -163,12 +173,9 @@ nlohmann::json TrainingRun::evaluate(const std::string& when) {
   const double loss = score.nll / static_cast<double>(std::max<std::int64_t>(score.tokens, 1));
   std::fprintf(stderr, "[eval] %s: loss %.4f perplexity %.3f over %lld tokens\n", when.c_str(), loss,
                std::exp(loss), static_cast<long long>(score.tokens));
-  nlohmann::json result = {{"when", when},
-                           {"forward", optimizer_.forward()},
-                           {"step", trainer_.progress().step},
-                           {"loss", loss},
-                           {"perplexity", std::exp(loss)},
-                           {"tokens", score.tokens}};
+  nlohmann::json result = {
+      {"when", when}, {"forward", optimizer_.forward()}, {"step", trainer_.progress().step},
+      {"loss", loss}, {"perplexity", std::exp(loss)},    {"tokens", score.tokens}};
   evaluations_.push_back(result);
   if (metrics_)
     metrics_->write(trainer_.progress().step, {{"eval/loss", loss}, {"eval/perplexity", std::exp(loss)}});
@@ -281,15 +288,61 @@ void TrainingRun::save() {
   std::fprintf(stderr, "[train] saved %s\n", folder.c_str());
 }
 
-void TrainingRun::export_model() {
-  const nlohmann::json& target = section(session_.run()).at("export_dir");
-  if (!target.is_string()) return;
+void TrainingRun::require_exportable() const {
+  const nlohmann::json& train = section(session_.run());
+  if (!train.at("export_dir").is_string() || train.at("export") == "dense") return;
+  const bool hi = settings_.finish_steps > 0 || optimizer_.forward() == "hi";
+  train::require_planes(session_.model(), export_layout(train), hi);
+}
+
+std::vector<std::string> TrainingRun::export_model() {
+  const nlohmann::json& train = section(session_.run());
+  if (!train.at("export_dir").is_string()) return {};
+  const auto target = train.at("export_dir").get<std::string>();
+  const checkpoint::Layout layout = export_layout(train);
+  const bool hi = optimizer_.forward() == "hi";
+  const std::string change = train::change_of_export(session_.model(), layout, hi);
+  if (!change.empty()) std::fprintf(stderr, "[export] %s\n", change.c_str());
   const train::Exported exported =
-      train::export_dense(session_.model(), session_.model_directory(), target.get<std::string>());
-  std::fprintf(stderr, "[export] %s: %s in %zu files, the weights as this run's model decodes them\n",
-               target.get<std::string>().c_str(),
-               train::bytes_text(static_cast<std::int64_t>(exported.bytes)).c_str(), exported.files.size());
-  session_.record().set("export", {{"folder", target}, {"bytes", exported.bytes}, {"files", exported.files}});
+      layout == checkpoint::Layout::dense
+          ? train::export_dense(session_.model(), session_.model_directory(), target)
+          : train::export_planes(session_.model(), layout, hi, session_.model_directory(), target);
+  std::fprintf(stderr, "[export] %s: %s in %zu files, %s\n", target.c_str(),
+               train::bytes_text(static_cast<std::int64_t>(exported.bytes)).c_str(), exported.files.size(),
+               layout == checkpoint::Layout::dense ? "the weights as this run's model decodes them"
+                                                   : "the planes as they are stored");
+  nlohmann::json result = {
+      {"folder", target},        {"format", train.at("export")},         {"bytes", exported.bytes},
+      {"files", exported.files}, {"changes_the_model", !change.empty()}, {"check", nullptr}};
+  // The folder as its next reader will see it: dense weights are not to be quantised anew.
+  nlohmann::json options = session_.config().at("linear").at("options");
+  const PluginRef* linear = &plugin_ref(session_.run(), "linear");
+  if (layout != checkpoint::Layout::dense) {
+    if (options.contains("forward")) options["forward"] = "hi+lo";  // of the planes that are there
+  } else if (linear->id != "backend-bf16") {
+    linear = &plugin_ref(session_.run(), "linear of the export");
+    options = nlohmann::json::object();
+    for (const nlohmann::json& option : linear->metadata.value("options", nlohmann::json::array()))
+      options[option.at("key").get<std::string>()] = option.at("default");
+  }
+  give_back_freed();
+  ExportCheck check(session_, check_batches(), self_tests_.value("after", nlohmann::json()));
+  result["check"] = check.run(target, *linear, options);
+  session_.record().set("export", std::move(result));
+  if (!train.at("export_allow_drift").get<bool>()) return check.drifted();
+  for (const std::string& what : check.drifted()) std::fprintf(stderr, "[export] %s\n", what.c_str());
+  return {};
+}
+
+std::vector<train::Batch> TrainingRun::check_batches() {
+  if (!data_.evaluation()) return data_.step_batches(1);
+  std::vector<train::Batch> batches;
+  data_.evaluation()->rewind();
+  while (std::optional<train::Batch> batch = data_.evaluation()->next()) {
+    batches.push_back(std::move(*batch));
+    if (batches.size() == 8) break;
+  }
+  return batches;
 }
 
 void TrainingRun::open_metrics() {
@@ -417,8 +470,11 @@ int TrainingRun::run() {
     evaluate_readings("after");
     self_test("after");
   }
-  if (end != End::interrupted) export_model();
+  std::vector<std::string> drifted;
+  if (end != End::interrupted) drifted = export_model();
   finish(end);
+  for (const std::string& what : drifted) std::fprintf(stderr, "error: [export] %s\n", what.c_str());
+  if (!drifted.empty()) return static_cast<int>(ExitCode::runtime);
   if (end == End::interrupted || self_test_.empty()) return 0;
   const nlohmann::json before = self_tests_.value("before", nlohmann::json());
   std::fprintf(stderr, "%s", SelfTest::compared(before, self_tests_.at("after")).c_str());

@@ -79,7 +79,12 @@ class TrainingRun {
   void resume();
   void save();
   void open_metrics();
-  void export_model();
+  // Writes train.export_dir and loads it again. Returns what is worse in it than in the trained model.
+  std::vector<std::string> export_model();
+  // What trained model and export are compared on: train.eval_data, or else data that was trained on.
+  std::vector<train::Batch> check_batches();
+  // Throws Error(usage) when the model that this run ends with cannot be exported as asked.
+  void require_exportable() const;
   // Forecast and measured peak side by side, and whether a whole run with these settings fits.
   nlohmann::json memory_verdict() const;
   train::CategoryBytes categories() const;

@@ -75,6 +75,14 @@ Prepared prepare(const ConfigRequest& request) {
   }
   prepared.sensors =
       choose_sensors(registry, prepared.config.at("guard").at("sensors").get<std::vector<std::string>>());
+  if (prepared.config.at("train").at("export_dir").is_string()) {
+    for (const plugin::Candidate& candidate : registry.candidates()) {
+      if (!candidate.usable() || candidate.id != "backend-bf16") continue;
+      prepared.plugins.push_back({export_linear, candidate.id, candidate.file.string(),
+                                  candidate.metadata->version, candidate.metadata->to_json()});
+      prepared.build_ids.push_back(candidate.build_id);
+    }
+  }
   if (!request.other_optimizers) return prepared;
   for (const plugin::Candidate& candidate : registry.candidates()) {
     const json& chosen = prepared.config.at("optimizer").at("plugin");

@@ -27,6 +27,9 @@ struct ConfigRequest {
 // Kind under which the optimizers that were not chosen stand in Prepared::plugins.
 inline constexpr const char* other_optimizer = "other optimizer";
 
+// Kind of the backend that reads a dense export, where a training run makes one (train.export_dir).
+inline constexpr const char* export_linear = "linear of the export";
+
 struct Prepared {
   config::Resolved resolved;
   nlohmann::json config;  // resolved, as the engine gets it
