@@ -51,6 +51,13 @@ checkpoint::Layout export_layout(const nlohmann::json& train) {
                                         : checkpoint::Layout::dense;
 }
 
+// "1:02:03", "2:03": of the steps still to come, as long as those so far; evaluations and saves come on top.
+std::string time_left(double seconds) {
+  const auto s = static_cast<std::int64_t>(std::llround(seconds));
+  return s >= 3600 ? fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+                   : fmt::format("{}:{:02}", s / 60, s % 60);
+}
+
 const RunMessage& checked(const RunMessage& run) {
   if (run.config.at("optimizer").at("plugin").is_null())
     throw Error(ExitCode::usage,
@@ -223,6 +230,7 @@ void TrainingRun::log(const train::StepReport& r, bool shown) {
   if (trainer_.progress().step == 1 || losses_.empty()) first_loss_ = r.loss;
   last_loss_ = r.loss;
   losses_.push_back(r.loss);
+  step_seconds_ += r.seconds;
   if (metrics_)
     metrics_->write(r.step,
                     {{"train/loss", r.loss},
@@ -238,10 +246,13 @@ void TrainingRun::log(const train::StepReport& r, bool shown) {
   if (!shown) return;
   const DeviceMemory device = session_.device_memory();
   const std::int64_t memory = device.live_bytes > 0 ? device.live_peak_bytes : phases_.host_bytes();
-  std::fprintf(stderr, "[train] step %lld/%lld loss %.4f lr %.3g norm %.4g%s tok/s %.0f mem %s\n",
+  std::fprintf(stderr, "[train] step %lld/%lld loss %.4f lr %.3g norm %.4g%s tok/s %.0f mem %s left %s\n",
                static_cast<long long>(r.step), static_cast<long long>(settings_.schedule.steps), r.loss, r.lr,
                r.norm, r.clip_factor < 1.0 ? " (clipped)" : "",
-               static_cast<double>(r.tokens) / std::max(r.seconds, 1e-9), train::bytes_text(memory).c_str());
+               static_cast<double>(r.tokens) / std::max(r.seconds, 1e-9), train::bytes_text(memory).c_str(),
+               time_left(step_seconds_ / static_cast<double>(losses_.size()) *
+                         static_cast<double>(settings_.schedule.steps - r.step))
+                   .c_str());
 }
 
 void TrainingRun::resume() {

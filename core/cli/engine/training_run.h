@@ -108,6 +108,7 @@ class TrainingRun {
   nlohmann::json evaluations_ = nlohmann::json::array(), self_tests_ = nlohmann::json::object();
   nlohmann::json first_proof_, last_proof_, losses_ = nlohmann::json::array();
   bool proved_ = false;
+  double step_seconds_ = 0.0;  // of this run's steps together
   double best_loss_ = 0.0, first_loss_ = 0.0, last_loss_ = 0.0;
   std::int64_t evaluations_without_gain_ = 0;
 };
