@@ -44,7 +44,7 @@ table.stack,table.stack tbody,table.stack tr,table.stack td{display:block;min-wi
 table.stack tr{display:grid;grid-template-columns:1fr 1fr;column-gap:.8rem;border-bottom:1px solid var(--rule);padding:.3rem 0}
 table.stack td{border:0;text-align:left;padding:.05rem 0;white-space:normal;position:static;max-width:none}
 table.stack td:first-child,table.stack td.wrap{grid-column:1/-1}table.stack td:first-child{font-weight:600}
-table.stack td.nothing{display:none}dl{display:block}dd{margin:0 0 .35rem}
+table.stack td.nothing{display:none}table.stack .badge{white-space:normal;border-radius:10px}dl{display:block}dd{margin:0 0 .35rem}
 table.stack td[data-name]::before{content:attr(data-name) ": ";color:var(--soft)}}
 .tick{font-size:11px;fill:var(--soft)}.label{font-size:12px;fill:var(--soft)}
 .grid{stroke:var(--grid);stroke-width:1}.shade{fill:var(--shade)}
