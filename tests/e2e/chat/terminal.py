@@ -65,6 +65,15 @@ class Terminal:
                 break
         raise AssertionError(f"no {text!r} in {self.raw[self.mark:]!r}\nscreen:\n{self.text()}")
 
+    def wait_for_bytes(self, count):
+        """Waits until `count` more bytes were printed after the last hit."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end and len(self.raw) - self.mark < count:
+            if self.read(0.2) is None:
+                break
+        assert len(self.raw) - self.mark >= count, self.text()
+        self.mark = len(self.raw)
+
     def wait_screen(self, check):
         """Waits until check(screen lines) holds; the screen is complete when nothing more comes."""
         end = time.monotonic() + PATIENCE
