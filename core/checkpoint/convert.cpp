@@ -38,11 +38,6 @@ constexpr const char* companions[] = {
     "LICENSE.txt",
 };
 
-void copy_companion(const fs::path& from, const fs::path& to) {
-  const io::MappedFile file(from);
-  io::write_file(to, file.bytes());
-}
-
 json output_config(const fs::path& directory, const model::ModelConfig& config, const Plan& plan) {
   json result = io::read_json(directory / "config.json");
   result.erase("quantization_config");
@@ -288,6 +283,18 @@ bool same_place(const fs::path& a, const fs::path& b) {
 
 }  // namespace
 
+std::vector<std::string> copy_companions(const fs::path& from, const fs::path& to) {
+  std::vector<std::string> copied;
+  for (const char* name : companions) {
+    std::error_code failed;
+    if (!fs::is_regular_file(from / name, failed)) continue;
+    const io::MappedFile file(from / name);
+    io::write_file(to / name, file.bytes());
+    copied.emplace_back(name);
+  }
+  return copied;
+}
+
 Converted convert(const Conversion& conversion) {
   if (conversion.layout == Layout::dat)
     throw Error(ExitCode::usage, "[convert] the .dat layout is read only; use --format tetrad");
@@ -311,11 +318,7 @@ Converted convert(const Conversion& conversion) {
     io::write_file(target.path() / "hf_quant_config.json",
                    modelopt_quant_config(plan.activations, plan.dense_linears).dump(2) + "\n");
   }
-  for (const char* name : companions) {
-    std::error_code failed;
-    if (fs::is_regular_file(config_folder / name, failed))
-      copy_companion(config_folder / name, target.path() / name);
-  }
+  copy_companions(config_folder, target.path());
 
   Converted result;
   result.files = Verifier(conversion, plan, writer.digests()).verify(target.path());

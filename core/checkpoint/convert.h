@@ -56,4 +56,8 @@ struct Interrupted {
   int signal = 0;
 };
 
+// What belongs to a model beside its weights and config.json (tokenizer, chat template, generation config,
+// licence): copies what `from` has of it, flushed to the disk; returns the names.
+std::vector<std::string> copy_companions(const std::filesystem::path& from, const std::filesystem::path& to);
+
 }  // namespace tetrad::checkpoint

@@ -6,13 +6,16 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
+#include <string_view>
 
 namespace tetrad::checkpoint {
 
 class NewDirectory {
  public:
   // Creates the sibling. Throws Error(usage) when the target is there already or its parent is not writable.
-  explicit NewDirectory(const std::filesystem::path& target);
+  // `who` is the tag of the errors.
+  explicit NewDirectory(const std::filesystem::path& target, std::string_view who = "convert");
   ~NewDirectory();
   NewDirectory(const NewDirectory&) = delete;
   NewDirectory& operator=(const NewDirectory&) = delete;
@@ -28,6 +31,7 @@ class NewDirectory {
   void commit();
 
  private:
+  std::string who_;
   std::filesystem::path target_;
   std::filesystem::path temporary_;  // empty once committed
 };

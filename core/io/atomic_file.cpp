@@ -85,16 +85,20 @@ void AtomicFile::commit() {
   ::close(fd_);
   fd_ = -1;
   const fs::path parent = target_.parent_path().empty() ? fs::path(".") : target_.parent_path();
-  const int directory = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (directory < 0) return;  // a directory may be writable but not readable; the rename itself is done
-  const bool flushed =
-      ::fsync(directory) == 0 || errno == EINVAL || errno == ENOTSUP;  // some file systems cannot
-  const int error = errno;
-  ::close(directory);
-  if (!flushed) {
+  // Not opened: the rename itself is done.
+  if (const DirectoryFlush flush = flush_directory(parent); flush.opened && flush.error != 0) {
     throw Error(fmt::format("[file] {}: replaced, but its directory could not be flushed to the disk: {}",
-                            target_.string(), std::strerror(error)));
+                            target_.string(), std::strerror(flush.error)));
   }
+}
+
+DirectoryFlush flush_directory(const fs::path& directory) noexcept {
+  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return {false, errno};
+  const bool flushed = ::fsync(fd) == 0 || errno == EINVAL || errno == ENOTSUP;
+  const int error = flushed ? 0 : errno;
+  ::close(fd);
+  return {true, error};
 }
 
 void write_file(const fs::path& target, std::span<const std::byte> bytes) {

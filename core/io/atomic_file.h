@@ -42,6 +42,14 @@ class AtomicFile {
   int fd_ = -1;
 };
 
+// Flushes the entries of a directory to the disk. Some file systems cannot, which is no error; a directory
+// may be writable but not readable: then it is not opened, and what to make of that is the caller's business.
+struct DirectoryFlush {
+  bool opened = false;
+  int error = 0;  // errno of what failed, or 0
+};
+DirectoryFlush flush_directory(const std::filesystem::path& directory) noexcept;
+
 // Replaces `target` by a file with these bytes.
 void write_file(const std::filesystem::path& target, std::span<const std::byte> bytes);
 void write_file(const std::filesystem::path& target, std::string_view text);

@@ -42,20 +42,7 @@ at::Tensor RopeTable::apply(const at::Tensor& x, std::int64_t begin) {
   const std::int64_t tokens = x.size(0);
   require(begin + tokens, x.scalar_type());
   if (!for_kernel(x) || !cos_.device().is_cpu()) return apply_reference(x, begin);
-  const std::int64_t heads = x.size(1), half = x.size(2) / 2;
-  const at::Tensor out = at::empty_like(x);
-  with_element(x.scalar_type(), [&](auto* tag) {
-    using T = std::remove_pointer_t<decltype(tag)>;
-    const T *from = values<T>(x), *cos = values<T>(cos_) + begin * half,
-            *sin = values<T>(sin_) + begin * half;
-    T* to = mutable_values<T>(out);
-    at::parallel_for(0, tokens, row_grain(2 * half * heads), [&](std::int64_t first, std::int64_t last) {
-      for (std::int64_t h = first * heads; h < last * heads; ++h)
-        simd::rope_head(from + h * 2 * half, cos + h / heads * half, sin + h / heads * half, half,
-                        to + h * 2 * half);
-    });
-  });
-  return out;
+  return rotate_kernel(x, cos_, sin_, begin);
 }
 
 Rotated RopeTable::norm_and_apply(const at::Tensor& q, const at::Tensor& k, const at::Tensor& q_weight,
@@ -86,11 +73,29 @@ Rotated RopeTable::norm_and_apply(const at::Tensor& q, const at::Tensor& k, cons
 at::Tensor RopeTable::apply_reference(const at::Tensor& x, std::int64_t begin) {
   const std::int64_t tokens = x.size(0);
   require(begin + tokens, x.scalar_type());
-  const at::Tensor cos = cos_.narrow(0, begin, tokens);
-  const at::Tensor sin = sin_.narrow(0, begin, tokens);
+  return rotate_plain(x, cos_.narrow(0, begin, tokens), sin_.narrow(0, begin, tokens));
+}
+
+at::Tensor rotate_kernel(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
+                         std::int64_t begin) {
+  const std::int64_t tokens = x.size(0), heads = x.size(1), half = x.size(2) / 2;
+  const at::Tensor out = at::empty_like(x);
+  with_element(x.scalar_type(), [&](auto* tag) {
+    using T = std::remove_pointer_t<decltype(tag)>;
+    const T *from = values<T>(x), *c = values<T>(cos) + begin * half, *s = values<T>(sin) + begin * half;
+    T* to = mutable_values<T>(out);
+    at::parallel_for(0, tokens, row_grain(2 * half * heads), [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t h = first * heads; h < last * heads; ++h)
+        simd::rope_head(from + h * 2 * half, c + h / heads * half, s + h / heads * half, half,
+                        to + h * 2 * half);
+    });
+  });
+  return out;
+}
+
+at::Tensor rotate_plain(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   const std::int64_t half = x.size(-1) / 2;
-  const at::Tensor lower = x.narrow(-1, 0, half);
-  const at::Tensor upper = x.narrow(-1, half, half);
+  const at::Tensor lower = x.narrow(-1, 0, half), upper = x.narrow(-1, half, half);
   return at::cat({lower.mul(cos).sub(upper.mul(sin)), upper.mul(cos).add(lower.mul(sin))}, -1);
 }
 

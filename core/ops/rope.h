@@ -51,4 +51,11 @@ class RopeTable {
   at::Tensor sin_;
 };
 
+// x [T, heads, head_dim] rotated by rows [begin, begin + T) of cos and sin [rows, 1, head_dim / 2], all
+// contiguous on the CPU and of a dtype that has a kernel; rotate_plain takes exactly T rows, wherever they
+// lie.
+at::Tensor rotate_kernel(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
+                         std::int64_t begin);
+at::Tensor rotate_plain(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
+
 }  // namespace tetrad::ops

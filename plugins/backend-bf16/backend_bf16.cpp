@@ -29,23 +29,7 @@ std::string shape_text(at::IntArrayRef sizes) {
 }
 
 const char* format_text(Format format) {
-  switch (format) {
-    case Format::fp32:
-      return "fp32";
-    case Format::bf16:
-      return "bf16";
-    case Format::fp16:
-      return "fp16";
-    case Format::nvfp4_hi:
-      return "nvfp4 (one plane)";
-    case Format::nvfp4_hi_lo:
-      return "nvfp4 hi+lo";
-    case Format::nvfp4_hi_lo_lo2:
-      return "nvfp4 hi+lo+lo2";
-    case Format::opaque:
-      return "opaque";
-  }
-  return "unknown";
+  return format == Format::nvfp4_hi ? "nvfp4 (one plane)" : format_name(format);
 }
 
 // "cuda" without an index means whichever device the tensors are on.

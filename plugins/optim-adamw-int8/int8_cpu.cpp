@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <type_traits>
 
 #ifndef _OPENMP
 #error "at::parallel_for without -fopenmp runs on one thread, silently"
@@ -17,19 +16,6 @@ namespace {
 
 using nvfp4::Bf16;
 using Type = optim::DenseArgs::Type;
-
-template <class W>
-W narrowed(const optim::DenseArgs& a, float x, std::int64_t element) {
-  if constexpr (std::is_same_v<W, Bf16>) {
-    if (a.rounding == optim::DenseRounding::stochastic) {
-      const std::int64_t row = element / a.cols;
-      const auto place =
-          static_cast<std::uint64_t>(row * nvfp4::packed_cols(a.cols) + element - row * a.cols);
-      return optim::bf16_stochastic(x, nvfp4::draw0(nvfp4::draw_words(a.draws, place / 4).word[place % 4]));
-    }
-  }
-  return nvfp4::from_float<W>(x);
-}
 
 template <class W, class G>
 bool update_block(const Int8Args& a, float scale, std::int64_t block) {
@@ -45,7 +31,7 @@ bool update_block(const Int8Args& a, float scale, std::int64_t block) {
     v[i] = a.v_map[a.v[first + i]] * a.v_scales[block];
     float w1 = nvfp4::to_float(w[i]);
     if (optim::adamw_element(w1, m[i], v[i], nvfp4::to_float(g[i]) * scale, d.f))
-      w[i] = narrowed<W>(d, w1, first + i);
+      w[i] = optim::narrowed<W>(d, w1, first + i);
     else
       good = false;
     m_max = std::max(m_max, std::fabs(m[i]));

@@ -66,7 +66,7 @@ StorageTable Int8State::table_of(std::span<const std::int64_t> shape, Format for
                                  const Int8Choice& choice) {
   const std::int64_t n = optim::element_count(shape), state = n + (n + kBlock - 1) / kBlock * 4;
   StorageTable table;
-  table.w = {optim::format_name(format), n * (format == Format::fp32 ? 4 : 2)};
+  table.w = {format_name(format), n * (format == Format::fp32 ? 4 : 2)};
   table.m = {"int8", state};
   table.v = {"int8", state};
   table.gradient = choice.gradient;

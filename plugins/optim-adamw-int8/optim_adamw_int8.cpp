@@ -19,7 +19,7 @@ bool in_8_bits(std::span<const std::int64_t> shape) {
 void check_format(const std::string& name, Format format) {
   if (format == Format::fp32 || format == Format::bf16) return;
   optim::fail(StatusCode::unsupported,
-              name + " is stored as " + optim::format_name(format) +
+              name + " is stored as " + format_name(format) +
                   "; this optimizer updates fp32 and bf16 weights. Load a checkpoint in "
                   "bf16, or take optim-adamw-nvfp4 for NVFP4 planes");
 }

@@ -28,7 +28,7 @@ std::string OptimAdamW::state_format() const noexcept {
 void OptimAdamW::check_format(const std::string& name, Format format) const {
   if (optim::plane_count(format) > 0 || format == Format::opaque)
     fail(StatusCode::unsupported,
-         name + " is stored as " + optim::format_name(format) +
+         name + " is stored as " + format_name(format) +
              "; this optimizer updates fp32, bf16 and fp16 weights. Load a checkpoint in "
              "bf16, or take optim-adamw-nvfp4");
   if (format == Format::fp16 && !choice_.master)

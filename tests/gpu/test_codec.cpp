@@ -12,9 +12,12 @@
 #include <vector>
 
 #include "gpu/device_array.h"
+#include "support/gaussian.h"
 
 namespace tetrad::nvfp4 {
 namespace {
+
+using test::gaussian;
 
 using GpuCodec = GpuTest;
 
@@ -100,15 +103,6 @@ std::vector<EncodeOptions> options() {
       out.push_back({Profile::te, rule, shape});
   }
   return out;
-}
-
-template <class T>
-std::vector<T> gaussian(std::int64_t n, unsigned seed, float sigma) {
-  std::mt19937 rng(seed);
-  std::normal_distribution<float> normal(0.0f, sigma);
-  std::vector<T> x;
-  for (std::int64_t i = 0; i < n; ++i) x.push_back(from_float<T>(normal(rng)));
-  return x;
 }
 
 TEST_F(GpuCodec, MatchesTheReferenceOnOddShapes) {

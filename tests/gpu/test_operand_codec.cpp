@@ -11,9 +11,12 @@
 #include <vector>
 
 #include "gpu/device_array.h"
+#include "support/gaussian.h"
 
 namespace tetrad::nvfp4 {
 namespace {
+
+using test::gaussian;
 
 using GpuOperand = GpuTest;
 using Bytes = std::vector<std::uint8_t>;
@@ -47,15 +50,6 @@ void expect_same(const std::vector<T>& x, std::int64_t rows, std::int64_t cols, 
   ASSERT_EQ(again_scales.host(), scales) << where;
   ASSERT_EQ(again_codes.host(), codes) << where;
   ASSERT_EQ(word.host()[0], greatest.first_bad < 0 ? 0u : 42u) << where;
-}
-
-template <class T>
-std::vector<T> gaussian(std::int64_t n, unsigned seed, float sigma) {
-  std::mt19937 rng(seed);
-  std::normal_distribution<float> normal(0.0f, sigma);
-  std::vector<T> x;
-  for (std::int64_t i = 0; i < n; ++i) x.push_back(from_float<T>(normal(rng)));
-  return x;
 }
 
 TEST_F(GpuOperand, MatchesTheCpu) {

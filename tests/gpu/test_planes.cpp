@@ -11,9 +11,12 @@
 #include <vector>
 
 #include "gpu/device_array.h"
+#include "support/gaussian.h"
 
 namespace tetrad::nvfp4 {
 namespace {
+
+using test::gaussian;
 
 using GpuPlanes = GpuTest;
 using Bytes = std::vector<std::uint8_t>;
@@ -85,15 +88,6 @@ void expect_same(const std::vector<T>& x, std::int64_t rows, std::int64_t cols, 
   compare(Bf16{}, g.decode);
   compare(Bf16{}, 1.0f);
   compare(Fp16{}, 1.0f);
-}
-
-template <class T>
-std::vector<T> gaussian(std::int64_t n, unsigned seed, float sigma) {
-  std::mt19937 rng(seed);
-  std::normal_distribution<float> normal(0.0f, sigma);
-  std::vector<T> x;
-  for (std::int64_t i = 0; i < n; ++i) x.push_back(from_float<T>(normal(rng)));
-  return x;
 }
 
 TEST_F(GpuPlanes, MatchTheCpuOnOddShapes) {

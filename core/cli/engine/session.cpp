@@ -301,7 +301,7 @@ DeviceMemory Session::device_memory() const {
 }
 
 std::int64_t Session::device_peak_bytes() const {
-  return device_.runtime == nullptr ? 0 : device_.runtime->memory(device_.device.index()).live_peak_bytes;
+  return device_memory().live_peak_bytes;
 }
 
 }  // namespace tetrad::cli

@@ -4,11 +4,8 @@
 #include "cli/doctor/machine.h"
 #include "cli/doctor/verified.h"
 #include "cli/host/commands.h"
-#include "cli/launch/engine_path.h"
 #include "cli/launch/option_arguments.h"
 #include "cli/launch/prepare.h"
-#include "cli/supervise/supervisor.h"
-#include "guard/settings.h"
 #include "guard/tree.h"
 #include "plugin/commands.h"
 
@@ -52,14 +49,14 @@ json engine_part(const std::string& file, const EngineAnswer& answer) {
 json collect_facts(const Arguments& arguments) {
   const std::int64_t deadline = guard::monotonic_ns() + static_cast<std::int64_t>(probe_secs * 1e9);
   Probe gpu("nvidia-smi", gpu_query());
-  std::string engine_file = arguments.engine;
+  std::string file = arguments.engine;
   std::optional<EngineQuestion> question;
   EngineAnswer answer;
   try {
-    if (engine_file.empty()) engine_file = find_engine(program_folder()).string();
+    file = engine_file(arguments);
     RunMessage run;
     run.command = "doctor";
-    question.emplace(engine_file, run);
+    question.emplace(file, run);
   } catch (const Error& e) {
     answer.problem = e.what();
   }
@@ -71,7 +68,7 @@ json collect_facts(const Arguments& arguments) {
     facts["plugins"].push_back(plugin::candidate_json(candidate));
   }
   if (question) answer = question->collect(deadline);
-  facts["engine"] = engine_part(engine_file, answer);
+  facts["engine"] = engine_part(file, answer);
   facts["gpu"] = gpu_facts(gpu.collect(deadline));
   facts["guard"] =
       guard_facts(choose_sensors(registry, {}), std::max(deadline, guard::monotonic_ns() + 300'000'000));
@@ -184,15 +181,7 @@ int verify(const Arguments& arguments) {
               {"state", verified_file().string()},
               {"timeout_secs", arguments.timeout_secs},
               {"json", arguments.json}};
-  guard::Settings limits;
-  limits.limit_gb = guard::LimitWord::automatic;
-  Supervision supervision;
-  supervision.limits = guard::make_limits(limits, guard::read_capacity());
-  run.guard_limit_bytes = supervision.limits->limit_bytes;
-  ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);  // as in `plugins check`
-  Program engine;
-  engine.file = arguments.engine.empty() ? find_engine(program_folder()).string() : arguments.engine;
-  return supervise(std::move(engine), run, supervision).exit_code;
+  return judge_in_engine(arguments, std::move(run));
 }
 
 }  // namespace

@@ -168,7 +168,7 @@ int run_model_command(const Arguments& arguments, const std::vector<std::string>
     supervision.term_grace_secs = 600;  // a step and a checkpoint may take that long
 
   Program engine;
-  engine.file = arguments.engine.empty() ? find_engine(program_folder()).string() : arguments.engine;
+  engine.file = engine_file(arguments);
   const std::optional<runs::Folder> folder = store_run(prepared, run, command_line);
   if (!folder) return supervise(std::move(engine), run, supervision).exit_code;
   run.run_dir = folder->path().string();

@@ -1,9 +1,7 @@
 #include "cli/doctor/engine_facts.h"
 #include "cli/host/commands.h"
-#include "cli/launch/engine_path.h"
 #include "cli/launch/option_arguments.h"
 #include "cli/launch/prepare.h"
-#include "cli/supervise/supervisor.h"
 #include "guard/tree.h"
 #include "plugin/commands.h"
 
@@ -36,9 +34,7 @@ EngineAnswer ask_plugins(const Arguments& arguments, const plugin::Registry& reg
                            candidate.metadata->to_json()});
   }
   try {
-    const std::string engine =
-        arguments.engine.empty() ? find_engine(program_folder()).string() : arguments.engine;
-    EngineQuestion question(engine, run);
+    EngineQuestion question(engine_file(arguments), run);
     return question.collect(guard::monotonic_ns() + static_cast<std::int64_t>(why_secs * 1e9));
   } catch (const Error& e) {
     return {std::nullopt, e.what()};
@@ -95,16 +91,7 @@ int check(const Arguments& arguments, const plugin::Registry& registry) {
               {"cases", arguments.cases},
               {"timeout_secs", arguments.timeout_secs},
               {"json", arguments.json}};
-  guard::Settings limits;
-  limits.limit_gb = guard::LimitWord::automatic;
-  Supervision supervision;
-  supervision.limits = guard::make_limits(limits, guard::read_capacity());
-  run.guard_limit_bytes = supervision.limits->limit_bytes;
-  // Hundreds of tiny products: threads that spin between them take minutes where the machine has other work.
-  ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
-  Program engine;
-  engine.file = arguments.engine.empty() ? find_engine(program_folder()).string() : arguments.engine;
-  return supervise(std::move(engine), run, supervision).exit_code;
+  return judge_in_engine(arguments, std::move(run));
 }
 
 }  // namespace

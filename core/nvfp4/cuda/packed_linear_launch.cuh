@@ -100,11 +100,15 @@ void start_packed(const PackedLinearArgs& args, const PackedLaunch& how) {
   start_packed<T, kBatches, true, kLo, false>(args, how);
 }
 
-inline PackedPlan plan_packed(std::span<const PackedLinear> weights, std::int64_t k,
-                              PackedEpilogue epilogue) {
+inline std::int64_t row_tiles_of(std::span<const PackedLinear> weights) {
   std::int64_t row_tiles = 0;
   for (const PackedLinear& w : weights) row_tiles += (w.rows + kTileRows - 1) / kTileRows;
-  return plan_packed(row_tiles, packed_cols(k), epilogue == PackedEpilogue::silu_mul);
+  return row_tiles;
+}
+
+inline PackedPlan plan_packed(std::span<const PackedLinear> weights, std::int64_t k,
+                              PackedEpilogue epilogue) {
+  return plan_packed(row_tiles_of(weights), packed_cols(k), epilogue == PackedEpilogue::silu_mul);
 }
 
 template <class T>
@@ -135,10 +139,8 @@ void packed_linear_planned(const PackedPlan& plan, const T* x, int m, std::int64
   how.lo = weights[0].lo_codes != nullptr;
   how.stream = stream;
   // How many tiles share a load of x changes no sum.
-  std::int64_t row_tiles = 0;
-  for (const PackedLinear& w : weights) row_tiles += (w.rows + kTileRows - 1) / kTileRows;
   how.tiles = paired ? 2 : plan.tiles;
-  if (m > 8 && !paired) how.tiles = row_tiles >= 2048 ? 4 : 2;
+  if (m > 8 && !paired) how.tiles = row_tiles_of(weights) >= 2048 ? 4 : 2;
   if (how.tiles == 4 && (!wide || how.lo)) how.tiles = 2;
   // For more rows the copies cost more than they save (measured on an H100).
   how.staged = m == 1 && wide &&

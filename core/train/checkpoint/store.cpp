@@ -52,12 +52,10 @@ std::optional<std::int64_t> step_of(std::string_view name, std::string_view endi
 }
 
 void flush_folder(const fs::path& folder) {
-  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) fail(folder, fmt::format("cannot be opened: {}", std::strerror(errno)));
-  const bool flushed = ::fsync(fd) == 0 || errno == EINVAL || errno == ENOTSUP;  // some file systems cannot
-  const int error = errno;
-  ::close(fd);
-  if (!flushed) fail(folder, fmt::format("flushing to the disk failed: {}", std::strerror(error)));
+  const io::DirectoryFlush flush = io::flush_directory(folder);
+  if (flush.error == 0) return;
+  fail(folder, fmt::format("{}: {}", flush.opened ? "flushing to the disk failed" : "cannot be opened",
+                           std::strerror(flush.error)));
 }
 
 // Puts `from` in the place of `to`; where `to` is there already, the two change places at once, so that at no

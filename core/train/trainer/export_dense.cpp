@@ -1,5 +1,6 @@
 #include "train/trainer/export_dense.h"
 
+#include "checkpoint/new_directory.h"
 #include "io/safetensors_writer.h"
 #include "train/trainer/export_folder.h"
 
@@ -34,7 +35,7 @@ Exported export_dense(model::Transformer& model, const fs::path& source, const f
   require_export_possible(target);
   const at::ScalarType dtype = model.setup().dtype;
   try {
-    ExportStaging staging(target);
+    checkpoint::NewDirectory staging(target, "export");
     std::vector<io::TensorSpec> specs;
     for (const Parameter& p : model.parameters()) specs.push_back({p.name, export_dtype(dtype), p.shape});
     io::SafetensorsWriter writer(staging.path() / kWeights, std::move(specs), {{"format", "pt"}});

@@ -1,28 +1,15 @@
 #include "train/trainer/export_folder.h"
 
+#include "checkpoint/convert.h"
 #include "io/atomic_file.h"
 #include "io/json.h"
 #include "model/plugin_call.h"
 
-#include <fmt/format.h>
-#include <unistd.h>
-
-#include <system_error>
+#include <utility>
 
 namespace tetrad::train {
 namespace fs = std::filesystem;
 namespace {
-
-// What a model folder may hold beside its weights.
-constexpr const char* kCopied[] = {"tokenizer.json",
-                                   "tokenizer_config.json",
-                                   "special_tokens_map.json",
-                                   "generation_config.json",
-                                   "chat_template.jinja",
-                                   "vocab.json",
-                                   "merges.txt",
-                                   "added_tokens.json",
-                                   "LICENSE"};
 
 const char* torch_name(at::ScalarType dtype) {
   return dtype == at::kFloat ? "float32" : dtype == at::kHalf ? "float16" : "bfloat16";
@@ -48,22 +35,6 @@ WeightId matrix_id(const model::Transformer& model, const Parameter& parameter) 
 
 }  // namespace
 
-ExportStaging::ExportStaging(const fs::path& target)
-    : target_(target),
-      path_(target.parent_path() / fmt::format(".{}.{}.tmp", target.filename().string(), ::getpid())) {
-  fs::create_directory(path_);
-}
-
-ExportStaging::~ExportStaging() {
-  std::error_code ignored;
-  if (!path_.empty()) fs::remove_all(path_, ignored);
-}
-
-void ExportStaging::commit() {
-  fs::rename(path_, target_);
-  path_.clear();
-}
-
 io::DType export_dtype(at::ScalarType dtype) {
   return dtype == at::kFloat ? io::DType::f32 : dtype == at::kHalf ? io::DType::f16 : io::DType::bf16;
 }
@@ -80,11 +51,7 @@ std::vector<std::string> write_companions(const fs::path& source, const fs::path
   if (!quantization.is_null()) config["quantization_config"] = quantization;
   io::write_file(target / "config.json", config.dump(2) + "\n");
   std::vector<std::string> files = {"config.json"};
-  for (const char* name : kCopied) {
-    if (!fs::exists(source / name)) continue;
-    fs::copy_file(source / name, target / name);
-    files.emplace_back(name);
-  }
+  for (std::string& name : checkpoint::copy_companions(source, target)) files.push_back(std::move(name));
   return files;
 }
 

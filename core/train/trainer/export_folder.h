@@ -1,5 +1,5 @@
-// What every export of a trained model has in common: the folder that appears complete or not at all, the
-// files beside the weights, and a parameter's values as the model computes with them.
+// What every export of a trained model has in common: the files beside the weights, and a parameter's values
+// as the model computes with them.
 #pragma once
 
 #include "io/dtype.h"
@@ -13,21 +13,6 @@
 #include <vector>
 
 namespace tetrad::train {
-
-// Removed with what is in it unless commit() was called.
-class ExportStaging {
- public:
-  explicit ExportStaging(const std::filesystem::path& target);
-  ~ExportStaging();
-  ExportStaging(const ExportStaging&) = delete;
-  ExportStaging& operator=(const ExportStaging&) = delete;
-
-  const std::filesystem::path& path() const noexcept { return path_; }
-  void commit();
-
- private:
-  std::filesystem::path target_, path_;
-};
 
 io::DType export_dtype(at::ScalarType dtype);
 // On the host, contiguous, in the run's dtype.

@@ -1,5 +1,6 @@
 #include "train/trainer/export_planes.h"
 
+#include "checkpoint/new_directory.h"
 #include "checkpoint/quantization.h"
 #include "io/safetensors_writer.h"
 #include "train/trainer/export_folder.h"
@@ -119,7 +120,7 @@ Exported export_planes(model::Transformer& model, Layout layout, bool hi_alone, 
   require_export_possible(target);
   require_planes(model, layout, hi_alone);
   try {
-    ExportStaging staging(target);
+    checkpoint::NewDirectory staging(target, "export");
     const Listing listing(model, layout, hi_alone);
     std::vector<io::TensorSpec> specs;
     for (const Entry& entry : listing.entries) specs.push_back(entry.spec);

@@ -40,26 +40,6 @@ std::int64_t stored_bytes(const Parameter& p) {
          bytes_of(p.planes.lo_codes) + bytes_of(p.planes.lo2_codes) + (p.planes.codes.defined() ? 4 : 0);
 }
 
-const char* format_name(Format format) noexcept {
-  switch (format) {
-    case Format::fp32:
-      return "fp32";
-    case Format::bf16:
-      return "bf16";
-    case Format::fp16:
-      return "fp16";
-    case Format::nvfp4_hi:
-      return "nvfp4";
-    case Format::nvfp4_hi_lo:
-      return "nvfp4 hi+lo";
-    case Format::nvfp4_hi_lo_lo2:
-      return "nvfp4 hi+lo+lo2";
-    case Format::opaque:
-      return "opaque";
-  }
-  return "unknown";
-}
-
 ParameterTable::ParameterTable(const std::deque<Parameter>& parameters, const OptimizerStates& states,
                                const TrainSettings& settings) {
   for (const Parameter& parameter : parameters) {

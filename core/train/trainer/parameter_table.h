@@ -37,6 +37,5 @@ class ParameterTable {
 
 // Bytes of a parameter's own tensors.
 std::int64_t stored_bytes(const Parameter& parameter);
-const char* format_name(Format format) noexcept;
 
 }  // namespace tetrad::train

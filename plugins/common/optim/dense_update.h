@@ -3,8 +3,11 @@
 // rounded value it is; or bf16 alone, rounded to nearest or stochastically (draw 0 of the element, philox.h).
 #pragma once
 
+#include <tetrad/nvfp4/codec.h>
 #include <tetrad/nvfp4/half.h>
 #include <tetrad/nvfp4/philox.h>
+
+#include <type_traits>
 
 #include "optim/adam_math.h"
 
@@ -53,5 +56,19 @@ struct DenseArgs {
   AdamFactors f{};
   nvfp4::DrawStream draws;
 };
+
+// The new weight of `element`, counted in the dense tensor, in the type that it is stored in.
+template <class W>
+TETRAD_HD inline W narrowed(const DenseArgs& a, float x, std::int64_t element) {
+  if constexpr (std::is_same_v<W, nvfp4::Bf16>) {
+    if (a.rounding == DenseRounding::stochastic) {
+      const std::int64_t row = element / a.cols;
+      const auto place =
+          static_cast<std::uint64_t>(row * nvfp4::packed_cols(a.cols) + element - row * a.cols);
+      return bf16_stochastic(x, nvfp4::draw0(nvfp4::draw_words(a.draws, place / 4).word[place % 4]));
+    }
+  }
+  return nvfp4::from_float<W>(x);
+}
 
 }  // namespace tetrad::optim

@@ -52,26 +52,6 @@ int plane_count(Format format) noexcept {
   return 0;
 }
 
-const char* format_name(Format format) noexcept {
-  switch (format) {
-    case Format::fp32:
-      return "fp32";
-    case Format::bf16:
-      return "bf16";
-    case Format::fp16:
-      return "fp16";
-    case Format::nvfp4_hi:
-      return "nvfp4";
-    case Format::nvfp4_hi_lo:
-      return "nvfp4 hi+lo";
-    case Format::nvfp4_hi_lo_lo2:
-      return "nvfp4 hi+lo+lo2";
-    case Format::opaque:
-      return "opaque";
-  }
-  return "unknown";
-}
-
 at::Tensor decode_plane(const at::Tensor& codes, const at::Tensor& scales) {
   static constexpr float kValues[16] = {0, .5, 1, 1.5, 2, 3, 4, 6, -0.F, -.5, -1, -1.5, -2, -3, -4, -6};
   const at::Tensor table = at::tensor(at::ArrayRef<float>(kValues, 16), at::kFloat).to(codes.device());

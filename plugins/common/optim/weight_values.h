@@ -19,7 +19,6 @@ Extent extent_of(std::span<const std::int64_t> shape);
 
 // Tied planes of a format; 0 for a dense one.
 int plane_count(Format format) noexcept;
-const char* format_name(Format format) noexcept;
 
 // E2M1 codes [R, C / 2] and E4M3 scales [R, C / 16] -> fp32 [R, C], without the global scale.
 at::Tensor decode_plane(const at::Tensor& codes, const at::Tensor& scales);

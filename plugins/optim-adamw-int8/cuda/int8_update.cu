@@ -12,19 +12,6 @@ namespace {
 using nvfp4::Bf16;
 using Type = optim::DenseArgs::Type;
 
-template <class W>
-__device__ W narrowed(const optim::DenseArgs& a, float x, std::int64_t element) {
-  if constexpr (__is_same(W, Bf16)) {
-    if (a.rounding == optim::DenseRounding::stochastic) {
-      const std::int64_t row = element / a.cols;
-      const auto place =
-          static_cast<std::uint64_t>(row * nvfp4::packed_cols(a.cols) + element - row * a.cols);
-      return optim::bf16_stochastic(x, nvfp4::draw0(nvfp4::draw_words(a.draws, place / 4).word[place % 4]));
-    }
-  }
-  return nvfp4::from_float<W>(x);
-}
-
 // The greatest of a non-negative float of every thread of the block. `shared`: 8 words.
 __device__ float block_greatest(float x, std::uint32_t* shared) {
   const std::uint32_t warp = __reduce_max_sync(0xFFFFFFFFu, nvfp4::float_bits(x));
@@ -57,7 +44,7 @@ __global__ void __launch_bounds__(kBlock) update_kernel(Int8Args a) {
       W* w = static_cast<W*>(d.w) + i;
       float w1 = nvfp4::to_float(*w);
       if (optim::adamw_element(w1, m, v, nvfp4::to_float(static_cast<const G*>(d.g)[i]) * scale, d.f))
-        *w = narrowed<W>(d, w1, i);
+        *w = optim::narrowed<W>(d, w1, i);
       else
         good = false;
     }

@@ -13,9 +13,13 @@
 #include <vector>
 
 #include "support/every_target.h"
+#include "support/gaussian.h"
 
 namespace tetrad::nvfp4 {
 namespace {
+
+using test::gaussian;
+using test::narrow;
 
 constexpr std::uint8_t kGuard = 0xC7;  // bytes beyond the outputs that nobody may touch
 
@@ -56,21 +60,6 @@ void expect_same(const std::vector<T>& x, std::int64_t rows, std::int64_t cols, 
   compare(Bf16{}, 1.0f);
   compare(Fp16{}, 1.0f);
   if (is_power_of_two(g.decode)) compare(Bf16{}, g.decode);
-}
-
-std::vector<float> gaussian(std::size_t n, unsigned seed, float sigma) {
-  std::mt19937 rng(seed);
-  std::normal_distribution<float> normal(0.0f, sigma);
-  std::vector<float> x(n);
-  for (float& v : x) v = normal(rng);
-  return x;
-}
-
-template <class T>
-std::vector<T> narrow(const std::vector<float>& x) {
-  std::vector<T> out;
-  for (const float v : x) out.push_back(from_float<T>(v));
-  return out;
 }
 
 const EncodeOptions kAll[] = {

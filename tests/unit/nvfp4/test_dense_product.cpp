@@ -10,22 +10,16 @@
 #include <vector>
 
 #include "support/every_target.h"
+#include "support/gaussian.h"
 
 namespace tetrad::nvfp4 {
 namespace {
 
+using test::gaussian;
+
 class DenseProduct : public test::EveryTarget {};
 
 INSTANTIATE_TEST_SUITE_P(Target, DenseProduct, testing::ValuesIn(test::vector_targets()), test::target_name);
-
-template <class T>
-std::vector<T> gaussian(std::int64_t n, unsigned seed, float sigma) {
-  std::mt19937 rng(seed);
-  std::normal_distribution<float> normal(0.0f, sigma);
-  std::vector<T> x;
-  for (std::int64_t i = 0; i < n; ++i) x.push_back(from_float<T>(normal(rng)));
-  return x;
-}
 
 template <class T>
 std::vector<float> product(const std::vector<T>& x, std::int64_t m, std::int64_t x_stride, const DenseView& w,

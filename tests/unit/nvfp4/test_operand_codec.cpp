@@ -13,25 +13,15 @@
 #include <random>
 #include <vector>
 
+#include "support/gaussian.h"
+
 namespace tetrad::nvfp4 {
 namespace {
 
+using test::gaussian;
+using test::narrow;
+
 using Bytes = std::vector<std::uint8_t>;
-
-std::vector<float> gaussian(std::int64_t n, unsigned seed, float sigma = 0.02f) {
-  std::mt19937 rng(seed);
-  std::normal_distribution<float> normal(0.0f, sigma);
-  std::vector<float> x(static_cast<std::size_t>(n));
-  for (float& v : x) v = normal(rng);
-  return x;
-}
-
-template <class T>
-std::vector<T> narrow(const std::vector<float>& x) {
-  std::vector<T> out;
-  for (const float v : x) out.push_back(from_float<T>(v));
-  return out;
-}
 
 struct Encoded {
   Bytes codes, scales;

@@ -15,22 +15,17 @@
 #include <vector>
 
 #include "support/every_target.h"
+#include "support/gaussian.h"
 
 namespace tetrad::nvfp4 {
 namespace {
+
+using test::gaussian;
 
 constexpr double kGrid[8] = {0, .5, 1, 1.5, 2, 3, 4, 6};
 
 double value_of(std::uint32_t code) {
   return (code & 8u) != 0 ? -kGrid[code & 7u] : kGrid[code & 7u];
-}
-
-std::vector<float> gaussian(std::size_t n, unsigned seed, float sigma) {
-  std::mt19937 rng(seed);
-  std::normal_distribution<float> normal(0.0f, sigma);
-  std::vector<float> x(n);
-  for (float& v : x) v = normal(rng);
-  return x;
 }
 
 // Over all 65,536 draws the mean of the rounded values is the value itself (to the 2^-16 of a step that the

@@ -10,21 +10,16 @@
 #include <vector>
 
 #include "support/every_target.h"
+#include "support/gaussian.h"
 
 namespace tetrad::nvfp4 {
 namespace {
 
+using test::gaussian;
+
 class Product : public test::EveryTarget {};
 
 INSTANTIATE_TEST_SUITE_P(Target, Product, testing::ValuesIn(test::vector_targets()), test::target_name);
-
-std::vector<float> gaussian(std::int64_t n, unsigned seed, float sigma) {
-  std::mt19937 rng(seed);
-  std::normal_distribution<float> normal(0.0f, sigma);
-  std::vector<float> x(static_cast<std::size_t>(n));
-  for (float& v : x) v = normal(rng);
-  return x;
-}
 
 PackedView view(const PackedTensor& p) {
   return {p.codes.data(), p.scales.data(), p.global.decode, p.rows, p.cols};

@@ -25,6 +25,26 @@ enum class Format : std::uint8_t {
   opaque,           // a backend's own layout
 };
 
+inline const char* format_name(Format format) noexcept {
+  switch (format) {
+    case Format::fp32:
+      return "fp32";
+    case Format::bf16:
+      return "bf16";
+    case Format::fp16:
+      return "fp16";
+    case Format::nvfp4_hi:
+      return "nvfp4";
+    case Format::nvfp4_hi_lo:
+      return "nvfp4 hi+lo";
+    case Format::nvfp4_hi_lo_lo2:
+      return "nvfp4 hi+lo+lo2";
+    case Format::opaque:
+      return "opaque";
+  }
+  return "unknown";
+}
+
 // NVFP4 storage of a [N, K] matrix: value = e2m1(code) * e4m3(scale of its 16 columns) * decode_scale.
 // K is padded to a multiple of 16 with zeros; element 2i sits in the low nibble.
 struct Planes {
