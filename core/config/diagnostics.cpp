@@ -9,13 +9,18 @@
 namespace tetrad::config {
 namespace {
 
-constexpr std::size_t longest = std::size_t{16} << 10;  // a list of plugins and places is long
+constexpr std::size_t longest = std::size_t{16} << 10;      // a list of plugins and places is long
+constexpr std::size_t longest_all = std::size_t{48} << 10;  // some hundred ordinary errors
 
 std::string joined(const std::vector<Diagnostic>& errors) {
   std::string text;
-  for (const Diagnostic& error : errors) {
-    if (!text.empty()) text += '\n';
-    text += error.to_string();
+  for (std::size_t i = 0; i < errors.size(); ++i) {
+    const std::string line = errors[i].to_string();
+    if (i > 0 && text.size() + line.size() > longest_all) {
+      return text + "\n" + std::to_string(errors.size() - i) + " more errors are not shown; mend these first";
+    }
+    if (i > 0) text += '\n';
+    text += line;
   }
   return text;
 }
