@@ -37,7 +37,9 @@ std::map<std::string, std::string> short_names(const std::vector<Named>& arms) {
   for (const Named& arm : arms) {
     for (const Assignment& a : arm.combination.values) names.emplace(a.key, "");
   }
-  for (auto& [key, name] : names) {
+  for (auto& entry :
+       names) {  // no structured binding: clang 14, which builds the fuzz targets, cannot capture one
+    const std::string& key = entry.first;
     const std::string own = without_plumbing(key);
     std::size_t parts = 1;
     const auto taken = [&] {
@@ -47,7 +49,7 @@ std::map<std::string, std::string> short_names(const std::vector<Named>& arms) {
       });
     };
     while (taken() && tail(own, parts) != own) ++parts;
-    name = tail(own, parts);
+    entry.second = tail(own, parts);
   }
   return names;
 }
@@ -76,11 +78,12 @@ std::vector<std::string> make_labels(const std::vector<Named>& arms) {
   const std::map<std::string, std::string> names = short_names(arms);
   std::map<std::string, std::string> stems;  // file -> its stem, or the whole where two files share one
   for (const Named& arm : arms) stems[arm.config_file] = fs::path(arm.config_file).stem().string();
-  for (auto& [file, stem] : stems) {
+  for (auto& entry : stems) {
+    const std::string& file = entry.first;
     const bool shared = std::count_if(stems.begin(), stems.end(), [&](const auto& other) {
                           return fs::path(other.first).stem() == fs::path(file).stem();
                         }) > 1;
-    if (shared) stem = file;
+    if (shared) entry.second = file;
   }
   std::vector<std::string> labels;
   std::map<std::string, int> seen;
