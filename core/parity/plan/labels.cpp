@@ -37,8 +37,8 @@ std::map<std::string, std::string> short_names(const std::vector<Named>& arms) {
   for (const Named& arm : arms) {
     for (const Assignment& a : arm.combination.values) names.emplace(a.key, "");
   }
-  for (auto& entry :
-       names) {  // no structured binding: clang 14, which builds the fuzz targets, cannot capture one
+  // No structured bindings here: clang 14, which builds the fuzz targets, cannot capture one.
+  for (auto& entry : names) {
     const std::string& key = entry.first;
     const std::string own = without_plumbing(key);
     std::size_t parts = 1;
