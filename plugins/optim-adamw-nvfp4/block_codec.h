@@ -158,20 +158,29 @@ TETRAD_HD inline BlockCodes encode_positive(const float (&y)[16], const std::uin
   return packed<0>(codes);
 }
 
-// encode_element<P, true> of 16 values with draw 0 of the words; y is used up.
+// The planes of 16 values, the last one rounded stochastically with draw 0 of the words; y is used up.
+// `planes` holds the old codes; with `keep` their hi plane stays where it is as good as the nearest one. Why:
+// lo's grid puts a quarter of all sums exactly half way between two codes of hi. Rounded to nearest, the
+// smallest step would move all of these by a whole code at once, in the gradient's direction: the sums hardly
+// change, but a model that reads hi alone explodes. So hi moves only when the sum is past the middle by half
+// of lo's step, which is 5/8 of the way to the next code; then it moves, in the mean, as fast as the sum.
+// Without `keep`: encode_element<P, true>.
 template <int P>
-TETRAD_HD inline void encode_planes(float (&y)[16], const std::uint32_t (&words)[16],
+TETRAD_HD inline void encode_planes(float (&y)[16], const std::uint32_t (&words)[16], bool keep,
                                     BlockCodes (&planes)[P]) {
   std::uint32_t codes[16];
+  [[maybe_unused]] float old[16];
+  if constexpr (P > 1) decode_codes(planes[0], old);
   TETRAD_NVFP4_UNROLL
   for (int p = 0; p < P - 1; ++p) {
     TETRAD_NVFP4_UNROLL
     for (int k = 0; k < 16; ++k) {
       const float grid = round_magnitude(magnitude_of(y[k]));
-      codes[k] = grid_code_at_22(grid) | sign_code<22>(y[k]);
-      const float with_sign =
-          nvfp4::bits_float(nvfp4::float_bits(grid) | (nvfp4::float_bits(y[k]) & 0x80000000u));
-      y[k] = (y[k] - with_sign) * 4.0f;  // both exact
+      float chosen = nvfp4::bits_float(nvfp4::float_bits(grid) | (nvfp4::float_bits(y[k]) & 0x80000000u));
+      if (p == 0 && keep && magnitude_of(y[k] - old[k]) < 0.625f * magnitude_of(chosen - old[k]))
+        chosen = old[k];
+      codes[k] = grid_code_at_22(magnitude_of(chosen)) | sign_code<22>(chosen);
+      y[k] = (y[k] - chosen) * 4.0f;  // exact for the nearest code, and for sums of planes
     }
     planes[p] = packed<22>(codes);
   }

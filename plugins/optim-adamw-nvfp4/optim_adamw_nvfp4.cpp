@@ -24,7 +24,7 @@ Capability OptimAdamWNvfp4::capability(const OptimizerSetup& setup) const noexce
 }
 
 std::string OptimAdamWNvfp4::state_format() const noexcept {
-  return "optim-adamw-nvfp4/1 planes/" + std::to_string(planes_) + " literal/" + (literal_ ? "1" : "0") +
+  return "optim-adamw-nvfp4/2 planes/" + std::to_string(planes_) + " literal/" + (literal_ ? "1" : "0") +
          " draws/" + std::to_string(nvfp4::kDrawLayout);
 }
 

@@ -9,7 +9,8 @@
 //   exactly as it was. The block scale is sticky: it moves by factors of two only, up when |y| passes what
 //   the planes hold, down when every |y| is at most 2.99 (where every code has an exact image). Two planes
 //   hold 7.5 = 6 + 6 / 4, three 7.875; one plane alone overflows above 6 and then moves up with probability
-//   (|y| - 6) / 2, which keeps the mean. The last plane is rounded stochastically, the others to nearest.
+//   (|y| - 6) / 2, which keeps the mean. The last plane is rounded stochastically, the others to nearest; hi
+//   stays where it is until the next code is clearly nearer (encode_planes).
 // Draws (tetrad/nvfp4/philox.h): 0 of an element rounds w, 1 rounds r; a block of one plane that overflows
 // takes word 0 of group 2^62 + block / 4 for its scale.
 #pragma once
@@ -165,7 +166,7 @@ TETRAD_HD inline bool adamw_block(const float (&g)[16], StateBlock<P>& b, const 
   }
   b.m = encode_nearest(m);
   b.r = encode_positive(r, words, r_least);
-  encode_planes(y, words, b.w);
+  encode_planes(y, words, live && w.factor == 1.0f, b.w);
   return true;
 }
 

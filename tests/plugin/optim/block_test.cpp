@@ -174,6 +174,49 @@ TEST(PlaneBlock, MomentsFollowTheirRules) {
   }
 }
 
+// Where a model reads hi alone, hi has to follow the sum: no jump at a small step, and as far as the sum in
+// the end.
+template <int P>
+void hi_follows_the_sum() {
+  std::mt19937 random(31 + P);
+  std::normal_distribution<float> normal;
+  const int blocks = 4000, steps = 100;
+  const double step = 0.005;  // of the weight, in units of the block scale, which is 1
+  double first = 0, last = 0;
+  for (int block = 0; block < blocks; ++block) {
+    float x[16], g[16];
+    for (float& value : x) value = normal(random) * 1.5F;
+    for (float& value : x) value = std::clamp(value, -5.0F, 5.0F);
+    x[3] = 5.5F;  // keeps the scale where it is
+    for (float& value : g) value = (random() & 1U) != 0 ? 1.0F : -1.0F;
+    StateBlock<P> b = block_of<P>(x, 0x38);
+    BlockCodes start = b.w[0];
+    const auto moved = [&] {  // against the gradient
+      double sum = 0;
+      for (int k = 0; k < 16; ++k)
+        if (k != 3)
+          sum -= g[k] * (grid_value(nvfp4::code_at(b.w[0], k)) - grid_value(nvfp4::code_at(start, k)));
+      return sum / 15 / blocks;
+    };
+    for (int i = 1; i <= steps; ++i) {
+      const auto f = factors(step, 0.0, i);
+      const DrawStream draws{static_cast<std::uint64_t>(block), 2, static_cast<std::uint32_t>(i)};
+      ASSERT_TRUE(adamw_block(g, b, scales_for(8.0F, f), f, draws, block));
+      if (i == 1) first += moved();
+    }
+    last += moved();
+  }
+  EXPECT_LT(std::fabs(first), 2 * step) << "planes " << P;
+  // It lags by an eighth of the distance between two codes, however far it goes.
+  EXPECT_GT(last, 0.65 * steps * step) << "planes " << P;
+  EXPECT_LT(last, steps * step) << "planes " << P;
+}
+
+TEST(PlaneBlock, HiAloneFollowsTheSum) {
+  hi_follows_the_sum<2>();
+  hi_follows_the_sum<3>();
+}
+
 // The mean over many draws is the update in real numbers, for every number of planes.
 template <int P>
 void is_unbiased() {
