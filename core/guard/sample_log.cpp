@@ -80,7 +80,7 @@ void only_these(int source, int target) {
       whole = (out >= 0 && write_whole(out, block.data(), from)) && whole;
       if (end != nullptr) {
         if (out >= 0) ::close(out);
-    ::rename(file.c_str(), older.c_str());
+        ::rename(file.c_str(), older.c_str());
         out = open_anew(file.c_str());
         written = 0;
       }

@@ -61,10 +61,11 @@ struct Rig {
     test::write_weights(folder / "model.safetensors", test::tiny_weights(json()));
     setup.device = device;
     setup.dtype = dtype;
-    transformer = std::make_unique<model::Transformer>(
-        config,
-        model::load_weights(checkpoint::Checkpoint::open(folder.path()), config, setup, linear, "fake-linear", {}),
-        linear, "fake-linear", setup);
+    transformer =
+        std::make_unique<model::Transformer>(config,
+                                             model::load_weights(checkpoint::Checkpoint::open(folder.path()),
+                                                                 config, setup, linear, "fake-linear", {}),
+                                             linear, "fake-linear", setup);
   }
   static nlohmann::json json() {
     nlohmann::json c = test::tiny_config();

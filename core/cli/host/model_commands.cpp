@@ -159,7 +159,8 @@ int run_model_command(const Arguments& arguments, const std::vector<std::string>
   // other work spinning threads take the time of working ones (8 times slower measured).
   if (run.command == "train") ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
   // oneDNN keeps the code of each product's shape, 1024 shapes by default. Padding is dropped, so that each
-  // step has a number of tokens of its own: a third of a MiB a shape would add up to some hundred MiB that are never used again.
+  // step has a number of tokens of its own: a third of a MiB a shape would add up to some hundred MiB that
+  // are never used again.
   if (run.command == "train") ::setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64", /*overwrite=*/0);
 
   Supervision supervision = guarded(prepared);

@@ -42,8 +42,9 @@ void load(Loaded& loaded, const json& config, const Files& files, io::DType stor
   LinearSetup setup;
   setup.dtype = dtype;
   loaded.weights = load_weights(
-      checkpoint::Checkpoint::open(dir.path()), ModelConfig::parse(config, "config.json"), setup, loaded.backend,
-      "fake", [&](std::uint64_t done, std::uint64_t total) { loaded.progress.emplace_back(done, total); });
+      checkpoint::Checkpoint::open(dir.path()), ModelConfig::parse(config, "config.json"), setup,
+      loaded.backend, "fake",
+      [&](std::uint64_t done, std::uint64_t total) { loaded.progress.emplace_back(done, total); });
 }
 
 std::string refusal(const json& config, const Files& files) {
