@@ -9,7 +9,7 @@
 //   stubborn MIB RATE   like anon, but ignores SIGTERM
 //   sharers MIB N       N children share one region, each touches all of it
 //   forked MIB N        takes MIB and forks N children that sleep (copy on write)
-//   bomb N              forks until N processes live; all sleep
+//   bomb N              forks until N processes live, each with 128 KiB of its own; all sleep
 //   daemons N MIB       N daemons (double fork, setsid) that sleep; the last takes MIB
 //   stop MIB            like anon, but stops itself (SIGSTOP) once it has MIB
 //   zombie MIB          the main thread ends, another one takes MIB
@@ -121,7 +121,9 @@ void sharers(std::size_t bytes, long count) {
   }
 }
 
+// Each process holds pages of its own: what forks share counts once, and 150 of them share nearly all.
 void bomb(long most) {
+  constexpr std::size_t own_bytes = 128 << 10;
   auto* alive = static_cast<long*>(
       ::mmap(nullptr, sizeof(long), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   *alive = 1;
@@ -130,7 +132,11 @@ void bomb(long most) {
       __atomic_sub_fetch(alive, 1, __ATOMIC_SEQ_CST);
       sleep_forever();
     }
-    if (::fork() < 0) __atomic_sub_fetch(alive, 1, __ATOMIC_SEQ_CST);
+    const pid_t child = ::fork();
+    if (child < 0) __atomic_sub_fetch(alive, 1, __ATOMIC_SEQ_CST);
+    if (child != 0) continue;
+    void* const own = ::mmap(nullptr, own_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (own != MAP_FAILED) std::memset(own, 1, own_bytes);
   }
 }
 
