@@ -2,6 +2,7 @@
 
 #include "guard/sample_log.h"
 #include "guard/tree.h"
+#include "sdk/base/or_null.h"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -18,10 +19,6 @@ using nlohmann::json;
 namespace {
 
 constexpr std::size_t most_devices_named = 4;
-
-json or_null(const std::optional<std::uint64_t>& value) {
-  return value ? json(*value) : json(nullptr);
-}
 
 // To the microsecond.
 double milliseconds(std::int64_t ns) {

@@ -1,6 +1,7 @@
 #include "guard/record.h"
 
 #include "guard/settings.h"
+#include "sdk/base/or_null.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -12,10 +13,6 @@ namespace tetrad::guard {
 using nlohmann::json;
 
 namespace {
-
-json or_null(const std::optional<std::uint64_t>& value) {
-  return value ? json(*value) : json(nullptr);
-}
 
 json seconds_or_null(std::int64_t at_ns, std::int64_t origin_ns) {
   return at_ns == 0 ? json(nullptr) : json(static_cast<double>(at_ns - origin_ns) * 1e-9);

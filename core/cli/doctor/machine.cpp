@@ -2,6 +2,7 @@
 
 #include "guard/cgroup.h"
 #include "guard/proc.h"
+#include "sdk/base/or_null.h"
 
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -44,10 +45,6 @@ void for_each_line(std::string_view text, F&& f) {
     f(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
   }
-}
-
-json or_null(const std::optional<std::uint64_t>& value) {
-  return value ? json(*value) : json(nullptr);
 }
 
 }  // namespace

@@ -34,8 +34,6 @@ int run_checkpoints_command(const Arguments& arguments);
 int run_doctor_command(const Arguments& arguments);
 int run_convert_command(const Arguments& arguments);
 
-// The engine to start: the one that was named, or the one that belongs to this program.
-std::string engine_file(const Arguments& arguments);
 // Starts the engine on code that nobody knows yet (`plugins check`, `doctor --verify`): under a guard with
 // the machine's automatic limit. Returns the exit code.
 int judge_in_engine(const Arguments& arguments, RunMessage run);

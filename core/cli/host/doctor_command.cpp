@@ -4,6 +4,7 @@
 #include "cli/doctor/machine.h"
 #include "cli/doctor/verified.h"
 #include "cli/host/commands.h"
+#include "cli/launch/engine_path.h"
 #include "cli/launch/option_arguments.h"
 #include "cli/launch/prepare.h"
 #include "guard/tree.h"
@@ -53,7 +54,7 @@ json collect_facts(const Arguments& arguments) {
   std::optional<EngineQuestion> question;
   EngineAnswer answer;
   try {
-    file = engine_file(arguments);
+    file = engine_file(arguments.engine);
     RunMessage run;
     run.command = "doctor";
     question.emplace(file, run);

@@ -1,16 +1,12 @@
 #include "cli/host/commands.h"
+#include "cli/launch/engine_environment.h"
 #include "cli/launch/engine_path.h"
 #include "cli/supervise/supervisor.h"
 #include "guard/settings.h"
 
-#include <cstdlib>
 #include <utility>
 
 namespace tetrad::cli {
-
-std::string engine_file(const Arguments& arguments) {
-  return arguments.engine.empty() ? find_engine(program_folder()).string() : arguments.engine;
-}
 
 int judge_in_engine(const Arguments& arguments, RunMessage run) {
   guard::Settings limits;
@@ -18,10 +14,9 @@ int judge_in_engine(const Arguments& arguments, RunMessage run) {
   Supervision supervision;
   supervision.limits = guard::make_limits(limits, guard::read_capacity());
   run.guard_limit_bytes = supervision.limits->limit_bytes;
-  // Hundreds of tiny products: threads that spin between them take minutes where the machine has other work.
-  ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
+  let_threads_wait();  // hundreds of tiny products
   Program engine;
-  engine.file = engine_file(arguments);
+  engine.file = engine_file(arguments.engine);
   return supervise(std::move(engine), run, supervision).exit_code;
 }
 

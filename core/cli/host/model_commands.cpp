@@ -1,6 +1,7 @@
 #include "cli/doctor/machine.h"
 #include "cli/host/build_commit.h"
 #include "cli/host/commands.h"
+#include "cli/launch/engine_environment.h"
 #include "cli/launch/engine_path.h"
 #include "cli/launch/guarded.h"
 #include "cli/launch/prepare.h"
@@ -155,13 +156,7 @@ int run_model_command(const Arguments& arguments, const std::vector<std::string>
   run.plugins = prepared.plugins;
   run.args = engine_arguments(arguments, run.command, prepared.config);
   check_inputs(arguments, run.args);
-  // The engine's threads wait instead of spinning: a step is many short products, and on a machine that has
-  // other work spinning threads take the time of working ones (8 times slower measured).
-  if (run.command == "train") ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
-  // oneDNN keeps the code of each product's shape, 1024 shapes by default. Padding is dropped, so that each
-  // step has a number of tokens of its own: a third of a MiB a shape would add up to some hundred MiB that
-  // are never used again.
-  if (run.command == "train") ::setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64", /*overwrite=*/0);
+  if (run.command == "train") prepare_for_training();
 
   Supervision supervision = guarded(prepared);
   run.guard_limit_bytes = supervision.limits->limit_bytes;
@@ -169,7 +164,7 @@ int run_model_command(const Arguments& arguments, const std::vector<std::string>
     supervision.term_grace_secs = 600;  // a step and a checkpoint may take that long
 
   Program engine;
-  engine.file = engine_file(arguments);
+  engine.file = engine_file(arguments.engine);
   const std::optional<runs::Folder> folder = store_run(prepared, run, command_line);
   if (!folder) return supervise(std::move(engine), run, supervision).exit_code;
   run.run_dir = folder->path().string();

@@ -1,5 +1,6 @@
 #include "cli/doctor/engine_facts.h"
 #include "cli/host/commands.h"
+#include "cli/launch/engine_path.h"
 #include "cli/launch/option_arguments.h"
 #include "cli/launch/prepare.h"
 #include "guard/tree.h"
@@ -34,7 +35,7 @@ EngineAnswer ask_plugins(const Arguments& arguments, const plugin::Registry& reg
                            candidate.metadata->to_json()});
   }
   try {
-    EngineQuestion question(engine_file(arguments), run);
+    EngineQuestion question(engine_file(arguments.engine), run);
     return question.collect(guard::monotonic_ns() + static_cast<std::int64_t>(why_secs * 1e9));
   } catch (const Error& e) {
     return {std::nullopt, e.what()};

@@ -29,4 +29,8 @@ fs::path find_engine(const fs::path& folder) {
                   beside.string(), installed.string()));
 }
 
+std::string engine_file(const std::string& named) {
+  return named.empty() ? find_engine(program_folder()).string() : named;
+}
+
 }  // namespace tetrad::cli

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 namespace tetrad::cli {
 
@@ -13,5 +14,8 @@ std::filesystem::path program_folder();
 
 // Throws Error naming every place where it was looked for.
 std::filesystem::path find_engine(const std::filesystem::path& program_folder);
+
+// The engine to start: the one that was named (--engine), or, with "", the one that belongs to this program.
+std::string engine_file(const std::string& named);
 
 }  // namespace tetrad::cli

@@ -1,19 +1,13 @@
 #include "cli/launch/guarded.h"
 
+#include "sdk/base/or_null.h"
+
 #include <system_error>
 
 namespace tetrad::cli {
 
 using nlohmann::json;
 namespace fs = std::filesystem;
-
-namespace {
-
-json or_null(const std::optional<std::uint64_t>& value) {
-  return value ? json(*value) : json(nullptr);
-}
-
-}  // namespace
 
 Supervision guarded(const Prepared& prepared) {
   const guard::Capacity capacity = guard::read_capacity();

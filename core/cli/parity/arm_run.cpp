@@ -4,7 +4,7 @@
 #include "cli/launch/guarded.h"
 #include "cli/parity/logits_arm.h"
 #include "cli/parity/planner.h"
-#include "io/atomic_file.h"
+#include "cli/parity/result_folder.h"
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "parity/files.h"
@@ -68,8 +68,7 @@ void write_failure(const fs::path& folder, const ArmEnd& end) {
                        {"status", "failed"},
                        {"error", end.error},
                        {"exit_code", end.exit_code}};
-  io::write_file(folder / parity::arm_file,
-                 record.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+  write_json_file(folder / parity::arm_file, record);
 }
 
 // The record of an arm; null when there is none that can be read.
@@ -118,7 +117,7 @@ ArmEnd run_engine(const parity::Plan& plan, const parity::Arm& arm, const fs::pa
   const fs::path log = folder / parity::engine_log_file;
   const Streams streams(log);
   Program program;
-  program.file = engine.empty() ? find_engine(program_folder()).string() : engine;
+  program.file = engine_file(engine);
   program.stdio = streams.fds();
   const Outcome outcome = supervise(std::move(program), run, supervision);
 

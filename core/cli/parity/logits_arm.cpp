@@ -1,10 +1,12 @@
 #include "cli/parity/logits_arm.h"
 
+#include "cli/parity/result_folder.h"
 #include "io/atomic_file.h"
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "parity/arm/pieces.h"
 #include "parity/arm/script.h"
+#include "parity/arm/top_tokens.h"
 #include "parity/files.h"
 #include "parity/plan/settings.h"
 #include "text/tokenizer.h"
@@ -14,9 +16,7 @@
 #include <tetrad/base/error.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <numeric>
 #include <optional>
 #include <vector>
 
@@ -87,33 +87,6 @@ class LogitsFile {
   std::int64_t vocab_ = 0;
 };
 
-json first_token(const LogitsFile& file, const parity::Script& script, std::int64_t top_k,
-                 const text::Tokenizer& tokenizer) {
-  const std::int64_t position = script.first_answer_position();
-  const std::vector<float> row = file.row(position);
-  std::vector<std::int32_t> order(row.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto count = std::min<std::size_t>(order.size(), static_cast<std::size_t>(top_k));
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(),
-                    [&](std::int32_t a, std::int32_t b) {
-                      const float x = row[static_cast<std::size_t>(a)];
-                      const float y = row[static_cast<std::size_t>(b)];
-                      return x != y ? x > y : a < b;
-                    });
-  const double highest = row[static_cast<std::size_t>(order.front())];
-  double sum = 0;
-  for (const float logit : row) sum += std::exp(static_cast<double>(logit) - highest);
-  json top = json::array();
-  for (std::size_t i = 0; i < count; ++i) {
-    const double logit = row[static_cast<std::size_t>(order[i])];
-    top.push_back({{"id", order[i]},
-                   {"piece", parity::token_piece(tokenizer, order[i])},
-                   {"logit", logit},
-                   {"prob", std::exp(logit - highest) / sum}});
-  }
-  return {{"position", position}, {"top", std::move(top)}};
-}
-
 // The answers that the script holds, as if the file's engine had just given them.
 json answers(const parity::Script& script, const text::Tokenizer& tokenizer) {
   json turns = json::array();
@@ -177,6 +150,7 @@ void take_logits_file(const parity::Plan& plan, const parity::Arm& arm, const fs
         fmt::format("[parity] the logits cannot be copied to '{}': {}", copy.string(), failed.message()));
 
   const json nothing = nullptr;
+  const std::int64_t first = script.first_answer_position();
   const json record = {
       {"format", parity::arm_format},
       {"version", parity::format_version},
@@ -192,14 +166,14 @@ void take_logits_file(const parity::Plan& plan, const parity::Arm& arm, const fs
       {"script_sha256", script.sha256()},
       {"positions", file.ids().size()},
       {"greedy", answers(script, tokenizer)},
-      {"first_token", first_token(file, script, settings.top_k, tokenizer)},
+      {"first_token",
+       {{"position", first}, {"top", parity::top_tokens(file.row(first), settings.top_k, tokenizer)}}},
       {"perplexity", nothing},
       {"timing", nothing},
       {"memory", nothing},
       {"iterations", {{"count", 1}, {"equal", true}, {"first_difference", nothing}}},
       {"training", nothing}};
-  io::write_file(folder / parity::arm_file,
-                 record.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+  write_json_file(folder / parity::arm_file, record);
 }
 
 }  // namespace tetrad::cli

@@ -19,10 +19,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string dump(const json& value) {
-  return value.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
-}
-
 // -1 where the file system has no locks.
 int lock_folder(const fs::path& folder) {
   const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -65,6 +61,10 @@ fs::path make_dated(const fs::path& parent, const parity::Plan& plan) {
 
 }  // namespace
 
+void write_json_file(const fs::path& file, const json& record) {
+  io::write_file(file, record.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+}
+
 ResultFolder ResultFolder::create(const fs::path& parent, const fs::path& out, const parity::Plan& plan,
                                   const std::vector<std::string>& command_line) {
   if (parent.empty() && out.empty())
@@ -83,8 +83,8 @@ ResultFolder ResultFolder::create(const fs::path& parent, const fs::path& out, c
                             {"started_utc", plan.created_utc},
                             {"versions", {{"tetrad", TETRAD_VERSION}}},
                             {"plugins", json::array()}};
-  io::write_file(folder / "config.json", dump(description));
-  io::write_file(folder / parity::plan_file, dump(to_json(plan)));
+  write_json_file(folder / "config.json", description);
+  write_json_file(folder / parity::plan_file, to_json(plan));
   return result;
 }
 
@@ -105,7 +105,7 @@ ResultFolder::ResultFolder(ResultFolder&& other) noexcept
 void ResultFolder::finish(const runs::Ending& ending) const {
   json status = runs::to_json(ending, std::time(nullptr));
   status["tok_s"] = nullptr;
-  io::write_file(path_ / "status.json", dump(status));
+  write_json_file(path_ / "status.json", status);
 }
 
 }  // namespace tetrad::cli

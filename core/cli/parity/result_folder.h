@@ -6,11 +6,16 @@
 #include "parity/plan/plan.h"
 #include "runs/folder.h"
 
+#include <nlohmann/json.hpp>
+
 #include <filesystem>
 #include <string>
 #include <vector>
 
 namespace tetrad::cli {
+
+// Texts that are not UTF-8 are made so; the file appears whole or not at all.
+void write_json_file(const std::filesystem::path& file, const nlohmann::json& record);
 
 class ResultFolder {
  public:

@@ -1,5 +1,6 @@
 #include "cli/parity/runner.h"
 
+#include "cli/launch/engine_environment.h"
 #include "cli/parity/arm_run.h"
 
 #include <fmt/format.h>
@@ -10,7 +11,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <vector>
 
 namespace tetrad::cli {
@@ -60,8 +60,7 @@ void say(const std::string& text) {
 }  // namespace
 
 RunOfArms run_arms(const parity::Plan& plan, const fs::path& result_folder, const std::string& engine) {
-  // A training step is many short products: spinning threads would take the time of working ones.
-  if (plan.settings.at("train_steps") > 0) ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
+  if (plan.settings.at("train_steps") > 0) prepare_for_training();
   const CaughtSignals signals;
   RunOfArms result;
   std::size_t number = 0;

@@ -6,6 +6,7 @@
 #include <limits>
 #include <string_view>
 
+#include "sdk/base/or_null.h"
 #include "sdk/base/printable.h"
 
 namespace tetrad::cli {
@@ -16,10 +17,6 @@ namespace {
 
 json envelope(const char* type) {
   return {{"v", protocol_version}, {"type", type}};
-}
-
-json or_null(const std::optional<std::uint64_t>& value) {
-  return value ? json(*value) : json(nullptr);
 }
 
 const json& field(const json& object, const char* key) {

@@ -1,5 +1,6 @@
 #include "parity/arm/script.h"
 
+#include "io/json.h"
 #include "parity/arm/pieces.h"
 #include "parity/files.h"
 #include "text/tokenizer.h"
@@ -12,7 +13,6 @@
 #include <nlohmann/json.hpp>
 
 #include <fstream>
-#include <iterator>
 
 namespace tetrad::parity {
 namespace {
@@ -107,11 +107,14 @@ Script Script::parse(const nlohmann::json& json, const std::string& where) {
 }
 
 Script Script::load(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw Error(ExitCode::usage, fmt::format("[parity] cannot read the script '{}'", file.string()));
-  const std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) refuse(file.string(), "it is cut short or no JSON");
+  if (!std::ifstream(file))
+    throw Error(ExitCode::usage, fmt::format("[parity] cannot read the script '{}'", file.string()));
+  nlohmann::json json;
+  try {
+    json = io::read_json(file, {std::size_t{256} << 20, 64, std::size_t{16} << 20});
+  } catch (const Error& error) {
+    refuse(file.string(), fmt::format("it is cut short or no JSON ({})", error.what()));
+  }
   return parse(json, file.string());
 }
 

@@ -1,6 +1,7 @@
 #include "parity/compare/layers.h"
 
 #include "io/safetensors.h"
+#include "parity/compare/arm_file.h"
 #include "sdk/base/printable.h"
 
 #include <fmt/format.h>
@@ -24,18 +25,6 @@ constexpr double worst_position = 4;
 constexpr double worst_channel = 5;
 constexpr double worst_product_channel = 12;  // of silu_mul: the product of two tensors has far longer tails
 constexpr double noise_of_worst = 2;          // a worst of many scatters more from run to run
-
-[[noreturn]] void refuse(const std::filesystem::path& file, const std::string& what) {
-  throw Error(ExitCode::usage, fmt::format("[parity] {}: {}", file.string(), what));
-}
-
-io::SafetensorsFile open(const std::filesystem::path& file) {
-  try {
-    return io::SafetensorsFile::open(file);
-  } catch (const Error& error) {
-    throw Error(ExitCode::usage, fmt::format("[parity] {}", error.what()));
-  }
-}
 
 std::vector<std::int64_t> positions(const io::SafetensorsFile& file) {
   const io::TensorView* found = file.find("positions");
@@ -154,8 +143,8 @@ const char* source_name(ToleranceSource source) {
 
 LayerComparison compare_layers(const std::filesystem::path& reference_path,
                                const std::filesystem::path& own_path) {
-  const io::SafetensorsFile reference = open(reference_path);
-  const io::SafetensorsFile own = open(own_path);
+  const io::SafetensorsFile reference = open_tensors(reference_path);
+  const io::SafetensorsFile own = open_tensors(own_path);
   const std::vector<std::int64_t> at = positions(reference);
   if (positions(own) != at) refuse(own_path, "its 'positions' are not the reference arm's");
 

@@ -1,5 +1,6 @@
 #include "parity/compare/logits.h"
 
+#include "parity/compare/arm_file.h"
 #include "parity/compare/quantile.h"
 
 #include <fmt/format.h>
@@ -16,19 +17,7 @@ namespace {
 
 static_assert(sizeof(float) == 4);
 
-[[noreturn]] void refuse(const std::filesystem::path& file, const std::string& what) {
-  throw Error(ExitCode::usage, fmt::format("[parity] {}: {}", file.string(), what));
-}
-
-io::SafetensorsFile open(const std::filesystem::path& file) {
-  try {
-    return io::SafetensorsFile::open(file);
-  } catch (const Error& error) {
-    throw Error(
-        ExitCode::usage,
-        fmt::format("[parity] {}; run this arm again with --resume after removing its folder", error.what()));
-  }
-}
+constexpr const char* run_again = "; run this arm again with --resume after removing its folder";
 
 const io::TensorView& tensor(const io::SafetensorsFile& file, const char* name, io::DType dtype,
                              std::size_t rank) {
@@ -43,7 +32,7 @@ const io::TensorView& tensor(const io::SafetensorsFile& file, const char* name, 
 
 }  // namespace
 
-LogitsFile::LogitsFile(const std::filesystem::path& file) : file_(open(file)) {
+LogitsFile::LogitsFile(const std::filesystem::path& file) : file_(open_tensors(file, run_again)) {
   logits_ = &tensor(file_, "logits", io::DType::f32, 2);
   const io::TensorView& ids = tensor(file_, "input_ids", io::DType::i64, 1);
   if (ids.shape[0] != logits_->shape[0]) {

@@ -1,6 +1,7 @@
 #include "parity/compare/result_folder.h"
 
 #include "io/json.h"
+#include "parity/compare/arm_file.h"
 #include "parity/fields.h"
 #include "parity/files.h"
 #include "sdk/base/printable.h"
@@ -19,10 +20,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t most_tokens = std::int64_t{1} << 22;
-
-[[noreturn]] void refuse(const fs::path& file, const std::string& what) {
-  throw Error(ExitCode::usage, fmt::format("[parity] {}: {}", file.string(), what));
-}
 
 json read(const fs::path& file, const char* format) {
   json value;

@@ -1,6 +1,7 @@
 #include "parity/compare/training.h"
 
 #include "io/safetensors.h"
+#include "parity/compare/arm_file.h"
 
 #include <fmt/format.h>
 #include <tetrad/base/error.h>
@@ -15,14 +16,6 @@ namespace tetrad::parity {
 using nlohmann::json;
 
 namespace {
-
-io::SafetensorsFile open(const std::filesystem::path& file) {
-  try {
-    return io::SafetensorsFile::open(file);
-  } catch (const Error& error) {
-    throw Error(ExitCode::usage, fmt::format("[parity] {}", error.what()));
-  }
-}
 
 struct Sums {
   double difference = 0, reference = 0, own = 0, product = 0;  // squares, and reference * own
@@ -52,8 +45,8 @@ float float_at(std::span<const std::byte> bytes, std::size_t i) {
 }  // namespace
 
 Updates compare_updates(const std::filesystem::path& reference_path, const std::filesystem::path& own_path) {
-  const io::SafetensorsFile reference = open(reference_path);
-  const io::SafetensorsFile own = open(own_path);
+  const io::SafetensorsFile reference = open_tensors(reference_path);
+  const io::SafetensorsFile own = open_tensors(own_path);
   Updates result;
   Sums all;
   for (const io::TensorView& b : own.tensors()) {

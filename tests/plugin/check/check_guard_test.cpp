@@ -1,39 +1,27 @@
 // `host plugins check` on guard sensors: the shipped ones pass, also with a driver that is a fake, and each
 // defect of the fixture is found by the case that is there for it.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <array>
-#include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "run_check.h"
 #include "support/temp_dir.h"
 
 namespace {
 
 using nlohmann::json;
 
-struct Answer {
-  int exit_code = -1;
+struct Answer : tetrad::check_tests::Output {
   json document;
   std::vector<std::string> failed;  // "case=verdict"
-  std::string details, text;
+  std::string details;
 };
 
 Answer check(const std::string& arguments) {
-  const std::string command =
-      std::string(TETRAD_BINARY_DIR "/bin/host plugins check ") + arguments + " --json 2>&1";
-  Answer answer;
-  std::FILE* pipe = ::popen(command.c_str(), "r");
-  if (pipe == nullptr) return answer;
-  std::array<char, 4096> chunk;
-  for (std::size_t n = 0; (n = std::fread(chunk.data(), 1, chunk.size(), pipe)) > 0;)
-    answer.text.append(chunk.data(), n);
-  const int status = ::pclose(pipe);
-  answer.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  Answer answer{tetrad::check_tests::run_check(arguments + " --json"), {}, {}, {}};
   answer.document = json::parse(answer.text, nullptr, false);
   if (!answer.document.is_object()) return answer;
   for (const json& each : answer.document.at("cases")) {

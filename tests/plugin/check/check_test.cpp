@@ -1,36 +1,24 @@
 // `host plugins check` as a user runs it: exit code, verdict and the names of the cases that fail. The
 // shipped plugins pass; each defect of the fixtures is found, and by the case that is there for it.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <nlohmann/json.hpp>
 
-#include <array>
-#include <cstdio>
 #include <string>
 #include <vector>
+
+#include "run_check.h"
 
 namespace {
 
 using nlohmann::json;
 
-struct Answer {
-  int exit_code = -1;
-  std::string text;  // stdout and stderr
-  json document;     // with --json
+struct Answer : tetrad::check_tests::Output {
+  json document;  // with --json
 };
 
 Answer check(const std::string& arguments, bool as_json = true) {
-  const std::string command = std::string(TETRAD_BINARY_DIR "/bin/host plugins check ") + arguments +
-                              (as_json ? " --json" : "") + " 2>&1";
-  Answer answer;
-  std::FILE* pipe = ::popen(command.c_str(), "r");
-  if (pipe == nullptr) return answer;
-  std::array<char, 4096> chunk;
-  for (std::size_t n = 0; (n = std::fread(chunk.data(), 1, chunk.size(), pipe)) > 0;)
-    answer.text.append(chunk.data(), n);
-  const int status = ::pclose(pipe);
-  answer.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  Answer answer{tetrad::check_tests::run_check(arguments + (as_json ? " --json" : "")), {}};
   if (as_json) answer.document = json::parse(answer.text, nullptr, false);
   return answer;
 }
