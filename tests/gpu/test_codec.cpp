@@ -120,6 +120,22 @@ TEST_F(GpuCodec, MatchesTheReferenceOnOddShapes) {
   }
 }
 
+// Tiles of whole 16-byte pieces with gaps between the rows, and rows of as many tiles as a warp takes or not.
+TEST_F(GpuCodec, MatchesTheReferenceOnTilesOfEveryWidth) {
+  unsigned seed = 900;
+  const EncodeOptions o{Profile::te, GlobalRule::power_of_two, BlockShape::tile16x16};
+  for (const std::int64_t cols : {64, 128, 240, 256, 272, 512, 2064, 4096}) {
+    for (const std::int64_t rows : {7, 32, 49}) {
+      for (const std::int64_t gap : {0, 8, 3}) {
+        expect_same(gaussian<float>(rows * (cols + gap), ++seed, 0.02f), rows, cols, cols + gap, o);
+        expect_same(gaussian<Bf16>(rows * (cols + gap), ++seed, 0.02f), rows, cols, cols + gap, o);
+        expect_same(gaussian<Fp16>(rows * (cols + gap), ++seed, 0.02f), rows, cols, cols + gap, o);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
 TEST_F(GpuCodec, MatchesTheReferenceOnEveryBf16) {
   std::vector<Bf16> all(65536), finite;
   for (unsigned i = 0; i < 65536; ++i) all[i].bits = static_cast<std::uint16_t>(i);

@@ -34,27 +34,42 @@ TETRAD_HD inline std::uint32_t e2m1_code_at_22(float magnitude) {
   return float_bits(magnitude * kTwoToMinus126);
 }
 
-// Codes of eight values, element i in bits 4 i .. 4 i + 3, without the signs.
+// Codes of up to eight values, element i in bits 4 i .. 4 i + 3, without the signs.
+template <int kCount = 8>
 TETRAD_HD inline std::uint32_t e2m1_magnitudes(const float* values, float factor) {
   std::uint32_t word = 0;
 #ifdef __CUDA_ARCH__
 #pragma unroll
 #endif
-  for (int i = 0; i < 8; ++i) {
+  for (int i = 0; i < kCount; ++i) {
     const std::uint32_t code = e2m1_code_at_22(e2m1_round_magnitude(values[i] * factor));
     word |= i < 6 ? code >> (22 - 4 * i) : code << (4 * i - 22);
   }
   return word;
 }
 
-// Sign bits of eight floats where their codes have them.
+// Sign bits of up to eight floats where their codes have them.
+template <int kCount = 8>
 TETRAD_HD inline std::uint32_t e2m1_signs(const float* values) {
   std::uint32_t word = 0;
 #ifdef __CUDA_ARCH__
 #pragma unroll
 #endif
-  for (int i = 0; i < 8; ++i) word |= (float_bits(values[i]) & 0x80000000u) >> (28 - 4 * i);
+  for (int i = 0; i < kCount; ++i) word |= (float_bits(values[i]) & 0x80000000u) >> (28 - 4 * i);
   return word;
+}
+
+// The scale of a block whose maximum is `greatest` (as bits), and what its elements are multiplied by.
+struct BlockScale {
+  std::uint8_t code;
+  float factor;
+};
+template <class T>
+TETRAD_HD inline BlockScale block_scale(std::uint32_t greatest, GlobalScale global) {
+  using Encoder = BlockEncoder<Profile::te, T>;
+  if (!is_finite_bits(greatest)) return {kE4m3Nan, 0.0f};
+  const std::uint8_t code = Encoder::scale(bits_float(greatest), global);
+  return {code, Encoder::factor(code, global)};
 }
 
 }  // namespace tetrad::nvfp4::cuda

@@ -3,6 +3,7 @@
 #include "nvfp4/cuda/block_codec.h"
 #include "nvfp4/cuda/fragment.h"
 #include "nvfp4/cuda/kernel_support.cuh"
+#include "nvfp4/cuda/tile_codec.h"
 
 namespace tetrad::nvfp4::cuda {
 namespace {
@@ -45,19 +46,6 @@ __global__ void amax_kernel(const T* x, std::int64_t blocks, std::int64_t cols, 
 __global__ void global_scale_kernel(const std::uint32_t* amax_bits, EncodeOptions options,
                                     GlobalScale* global) {
   *global = nvfp4::global_scale(bits_float(*amax_bits), options);
-}
-
-// The scale of a block whose maximum is `greatest` (as bits), and what its elements are multiplied by.
-struct BlockScale {
-  std::uint8_t code;
-  float factor;
-};
-template <class T>
-__device__ BlockScale block_scale(std::uint32_t greatest, GlobalScale global) {
-  using Encoder = BlockEncoder<Profile::te, T>;
-  if (!is_finite_bits(greatest)) return {kE4m3Nan, 0.0f};
-  const std::uint8_t code = Encoder::scale(bits_float(greatest), global);
-  return {code, Encoder::factor(code, global)};
 }
 
 // Encodes 16 loaded elements and stores codes and scale.
@@ -108,39 +96,6 @@ __global__ void requantize_kernel(const T* x, std::int64_t blocks, std::int64_t 
     }
     store_block_at<kFlat>(values, i, cols, out);
     if (!is_finite_bits(greatest)) say_non_finite(report);
-  }
-}
-
-// 16 x 16: sixteen neighbouring threads share a tile, one row each; a warp works on two tiles. All lanes of a
-// warp stay in the loop together, so that the shuffles always meet.
-template <class T>
-__global__ void quantize_tiles_kernel(const T* x, std::int64_t rows, std::int64_t cols, std::int64_t stride,
-                                      GlobalSource global, std::uint8_t* codes, std::uint8_t* scales,
-                                      NonFiniteReport report) {
-  const GlobalScale g = global.get();
-  const std::int64_t row_blocks = (cols + kBlock - 1) / kBlock;
-  const std::int64_t tiles = (rows + kBlock - 1) / kBlock * row_blocks;
-  const std::int64_t lane_row = threadIdx.x % 16;
-  for (std::int64_t warp_tile = first_thread() / 32 * 2; warp_tile < tiles;
-       warp_tile += thread_count() / 16) {
-    const std::int64_t tile = warp_tile + threadIdx.x % 32 / 16;
-    const std::int64_t r = tile / row_blocks * kBlock + lane_row;
-    const std::int64_t c = tile % row_blocks * kBlock;
-    const bool mine = tile < tiles && r < rows;
-    float values[16];
-    std::uint32_t greatest = 0;
-    if (mine) {
-      load_block(x + r * stride + c, cols - c, values);
-      greatest = greatest_of(values);
-    }
-#pragma unroll
-    for (int step = 8; step > 0; step /= 2)
-      greatest = max(greatest, __shfl_xor_sync(0xFFFFFFFFu, greatest, step, 16));
-    if (mine) {
-      const std::int64_t block = r * row_blocks + c / kBlock;
-      encode_block<T>(values, greatest, g, codes + block * 8, scales + block);
-      if (!is_finite_bits(greatest)) say_non_finite(report);
-    }
   }
 }
 
@@ -218,10 +173,10 @@ void quantize_from(const T* x, std::int64_t rows, std::int64_t cols, std::int64_
   if (rows <= 0 || cols <= 0) return;
   const std::int64_t blocks = block_count(rows, cols);
   if (options.block == BlockShape::tile16x16) {
-    const std::int64_t tiles = block_count((rows + kBlock - 1) / kBlock, cols);
-    quantize_tiles_kernel<T>
-        <<<grid_for(tiles * 16), kThreads, 0, stream>>>(x, rows, cols, stride, global, codes, scales, report);
-  } else if (is_flat(x, cols, stride)) {
+    quantize_tiles(x, rows, cols, stride, global.device, global.host, codes, scales, report, stream);
+    return;
+  }
+  if (is_flat(x, cols, stride)) {
     quantize_rows_kernel<true, T>
         <<<grid_for(blocks), kThreads, 0, stream>>>(x, blocks, cols, stride, global, codes, scales, report);
   } else {

@@ -3,14 +3,18 @@
 #include <gtest/gtest.h>
 #include <tetrad/nvfp4/e2m1.h>
 #include <tetrad/nvfp4/packed_tensor.h>
+#include <tetrad/nvfp4/reference.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <random>
 #include <vector>
 
 #include "nvfp4/cuda/block_codec.h"
 #include "nvfp4/cuda/fragment.h"
 #include "nvfp4/cuda/packed_plan.h"
+#include "nvfp4/cuda/tile_codec.h"
 
 namespace tetrad::nvfp4::cuda {
 namespace {
@@ -165,6 +169,53 @@ TEST(BlockCodec, RoundsLikeThePlainEncoder) {
       expected |= static_cast<std::uint32_t>(e2m1_encode(eight[i] * 0.75f)) << (4 * i);
     }
     ASSERT_EQ(e2m1_magnitudes(eight, 0.75f) | e2m1_signs(eight), expected);
+  }
+}
+
+template <class T>
+class TileTest : public testing::Test {};
+using TileTypes = testing::Types<float, Bf16, Fp16>;
+TYPED_TEST_SUITE(TileTest, TileTypes);
+
+// A tile as the CUDA quantiser's lanes share it, against the reference.
+TYPED_TEST(TileTest, PiecesEncodeAsTheReferenceDoes) {
+  using T = TypeParam;
+  constexpr int kLanes = kTileLanes<T>, kCount = kPieceElements<T>;
+  std::mt19937 rng(43);
+  std::normal_distribution<float> normal(0.0f, 1.0f);
+  const EncodeOptions options{Profile::te, GlobalRule::exact, BlockShape::tile16x16};
+  for (int round = 0; round < 300; ++round) {
+    std::vector<T> x(256);
+    for (T& v : x) v = from_float<T>(normal(rng) * (round % 5 == 0 ? 1e-6f : 3.0f));
+    if (round % 7 == 1) x[rng() % 256] = from_float<T>(bits_float(kFloatNan));
+    if (round % 7 == 2) x[rng() % 256] = from_float<T>(-bits_float(kFloatInf));
+    if (round % 7 == 3) x[rng() % 256] = from_float<T>(-0.0f);
+    if (round % 7 == 4) x.assign(256, from_float<T>(0.0f));
+    const GlobalScale g = global_scale(4.5f, options);
+    std::vector<std::uint8_t> codes(128), scales(16);
+    reference::quantize(x.data(), 16, 16, 16, g, options, codes.data(), scales.data());
+
+    Piece pieces[16][kLanes];
+    std::uint32_t greatest = 0;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      std::uint32_t seen = 0;
+      for (int row = 0; row < 16; ++row) {
+        std::memcpy(pieces[row][lane].words, x.data() + row * 16 + lane * kCount, 16);
+        seen = greater_magnitude<T>(seen, pieces[row][lane]);
+      }
+      greatest = std::max(greatest, magnitude_bits<T>(seen));
+    }
+    const BlockScale s = block_scale<T>(greatest, g);
+    for (int row = 0; row < 16; ++row) {
+      ASSERT_EQ(s.code, scales[static_cast<std::size_t>(row)]) << round;
+      for (int col = 0; col < 16; ++col) {
+        const std::uint32_t word =
+            s.code == kE4m3Nan ? 0 : encode_piece<T>(pieces[row][col / kCount], s.factor);
+        const std::uint8_t byte = codes[static_cast<std::size_t>(row * 8 + col / 2)];
+        ASSERT_EQ(word >> (4 * (col % kCount)) & 15u, static_cast<unsigned>(byte >> (4 * (col % 2))) & 15u)
+            << "round " << round << " row " << row << " column " << col;
+      }
+    }
   }
 }
 
