@@ -239,6 +239,9 @@ void TrainingRun::log(const train::StepReport& r, bool shown) {
                      {"train/clip_factor", r.clip_factor},
                      {"train/tokens_per_second", static_cast<double>(r.tokens) / std::max(r.seconds, 1e-9)},
                      {"train/seconds", r.seconds},
+                     {"train/forward_seconds", r.forward_seconds},
+                     {"train/backward_seconds", r.backward_seconds},
+                     {"train/optimizer_seconds", r.optimizer_seconds},
                      {"train/skipped", r.skipped ? 1.0 : 0.0}});
   if (r.skipped)
     std::fprintf(stderr, "[train] step %lld skipped: %s\n", static_cast<long long>(r.step),

@@ -80,8 +80,9 @@ void Trainer::require_untorn() {
     if (states_.trains(parameter) && states_.state(parameter) == torn - 1) name = parameter.name;
   throw Error(
       ExitCode::numerics,
-      fmt::format("[train] step {}: the gradient of {} is not finite and some parameters were updated "
-                  "already; this state is not saved, go on from the last checkpoint (train.resume)",
+      fmt::format("[train] step {}: the gradient of {} or its update is not finite and some "
+                  "parameters were updated already; this state is not saved, go on from the last checkpoint "
+                  "(train.resume)",
                   progress_.step + 1, name));
 }
 
@@ -112,6 +113,12 @@ std::vector<std::string> Trainer::unmoved() const {
 StepReport Trainer::step(const std::vector<Batch>& batches, bool measure, const OnPhase& on_phase) {
   const at::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
+  auto lap = start;
+  // Called where the device has just been waited for.
+  const auto seconds_of_lap = [&lap] {
+    const auto begin = std::exchange(lap, std::chrono::steady_clock::now());
+    return std::chrono::duration<double>(lap - begin).count();
+  };
   const auto phase = [&](const char* name) {
     if (on_phase) on_phase(name);
   };
@@ -135,6 +142,7 @@ StepReport Trainer::step(const std::vector<Batch>& batches, bool measure, const 
     const StepInput input = StepInput::make(batch, model_.config().vocab_size, model_.setup().device);
     phase("batch_ready");
     const double nll = at::sum(graph_.forward(input), at::kDouble).item<double>();
+    report.forward_seconds += seconds_of_lap();
     phase("forward_done");
     report.loss += nll * scale;
     if (!std::isfinite(nll)) {
@@ -147,8 +155,10 @@ StepReport Trainer::step(const std::vector<Batch>& batches, bool measure, const 
     }
     graph_.backward(input, scale, sink_);
     phase("backward_done");
+    if (&batch != &batches.back()) report.backward_seconds += seconds_of_lap();
   }
   const GradientTotals totals = sink_.totals();
+  report.backward_seconds += seconds_of_lap();
   report.norm = totals.norm;
   if (immediate) {
     require_untorn();
@@ -159,7 +169,9 @@ StepReport Trainer::step(const std::vector<Batch>& batches, bool measure, const 
         settings_.clip == Clip::previous_norm ? (by_previous ? progress_.previous_norm : 0.0) : totals.norm);
     factors_ = factors(report.clip_factor, report.lr, measure);
     update_all();
+    require_untorn();  // waits for the device
   }
+  report.optimizer_seconds = seconds_of_lap();
   phase("optimizer_step_done");
   ++progress_.step;
   progress_.tokens += report.tokens;

@@ -30,6 +30,9 @@ struct StepReport {
   double clip_factor = 1.0;
   std::int64_t tokens = 0, scored = 0;
   double seconds = 0.0;
+  // Its parts: until the losses are known, until all gradients are stored and their norm is known (with
+  // immediate gradients: applied, as far as they are enqueued), and until the device is done with the update.
+  double forward_seconds = 0.0, backward_seconds = 0.0, optimizer_seconds = 0.0;
   std::optional<std::string> skipped;  // why nothing was updated
 };
 
