@@ -1,4 +1,5 @@
 // The CUDA DeviceRuntime, in libtetrad_cuda.so.
+#include <ATen/Context.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -65,6 +66,7 @@ extern "C" [[gnu::visibility("default")]] tetrad::DeviceRuntime* tetrad_device_r
 extern "C" [[gnu::visibility("default")]] bool tetrad_cap_memory_v1(int index, double fraction,
                                                                     std::string& why) noexcept {
   try {
+    at::globalContext().lazyInitDevice(c10::kCUDA);  // before it the allocator knows of no device
     c10::cuda::CUDACachingAllocator::setMemoryFraction(fraction, static_cast<c10::DeviceIndex>(index));
     return true;
   } catch (const std::exception& e) {

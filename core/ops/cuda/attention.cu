@@ -205,15 +205,18 @@ __global__ void __launch_bounds__(Shape<T, kDim, kGroup>::kWarps * 32)
   }
 }
 
-// The workspace: partial results, then one counter for each KV head.
+// The workspace: one counter for each KV head in a part of fixed size, so that calls of other shapes find
+// their counters where these left them at zero; then partial results.
+constexpr std::int64_t kCounters = 1024;
+
 std::int64_t partial_floats(std::int64_t heads, std::int64_t dim) {
   return heads * kMaxSplits * (dim + 2);
 }
 
 template <class T, int kDim, int kGroup>
 void launch(const DecodeAttention& a, Stream stream) {
-  auto* partials = static_cast<float*>(a.workspace);
-  auto* arrived = reinterpret_cast<unsigned*>(partials + partial_floats(a.heads, a.dim));
+  auto* arrived = static_cast<unsigned*>(a.workspace);
+  auto* partials = reinterpret_cast<float*>(arrived + kCounters);
   const int splits = splits_for(a.kv_heads);
   const dim3 grid(static_cast<unsigned>(a.kv_heads), static_cast<unsigned>(splits));
   launch_early(decode_attention_kernel<T, kDim, kGroup>, grid, Shape<T, kDim, kGroup>::kWarps * 32, 0, stream,
@@ -236,12 +239,12 @@ void launch(const DecodeAttention& a, Stream stream) {
 }  // namespace
 
 bool takes_decode_attention(std::int64_t heads, std::int64_t kv_heads, std::int64_t dim) {
-  return kv_heads > 0 && heads % kv_heads == 0 && heads / kv_heads <= 8 &&
+  return kv_heads > 0 && kv_heads <= kCounters && heads % kv_heads == 0 && heads / kv_heads <= 8 &&
          (dim == 64 || dim == 128 || dim == 256);
 }
 
-std::int64_t decode_attention_workspace(std::int64_t heads, std::int64_t kv_heads, std::int64_t dim) {
-  return partial_floats(heads, dim) * 4 + kv_heads * 4;
+std::int64_t decode_attention_workspace(std::int64_t heads, std::int64_t dim) {
+  return kCounters * 4 + partial_floats(heads, dim) * 4;
 }
 
 template <class T>

@@ -176,8 +176,7 @@ class TorchCudaOps final : public CudaOps {
                                   : kernels::Count{nullptr, k.size(1)};
     a.scale = static_cast<float>(scale);
     a.out = out.mutable_data_ptr();
-    a.workspace =
-        workspace(attention_, q.device(), kernels::decode_attention_workspace(a.heads, a.kv_heads, a.dim));
+    a.workspace = workspace(attention_, q.device(), kernels::decode_attention_workspace(a.heads, a.dim));
     with_type(q, [&](auto* tag) {
       kernels::decode_attention<std::remove_pointer_t<decltype(tag)>>(a, stream_of(q));
     });

@@ -64,10 +64,11 @@ struct DecodeAttention {
   Count length;
   float scale = 1.0f;
   void* out = nullptr;
-  void* workspace = nullptr;  // decode_attention_workspace() bytes, zeroed once before its first use
+  // decode_attention_workspace() bytes, zeroed once before its first use; calls of any shapes may share one.
+  void* workspace = nullptr;
 };
 bool takes_decode_attention(std::int64_t heads, std::int64_t kv_heads, std::int64_t dim);
-std::int64_t decode_attention_workspace(std::int64_t heads, std::int64_t kv_heads, std::int64_t dim);
+std::int64_t decode_attention_workspace(std::int64_t heads, std::int64_t dim);
 template <class T>
 void decode_attention(const DecodeAttention& args, Stream stream);
 
