@@ -19,6 +19,11 @@ void check(cudaError_t error, const char* call) {
               cudaGetErrorString(error));
 }
 
+// Until it is initialised the allocator knows of no device, and every question about one is an error.
+void make_ready() {
+  at::globalContext().lazyInitDevice(c10::kCUDA);
+}
+
 class CudaRuntime final : public DeviceRuntime {
  public:
   DeviceInfo info(int device) override {
@@ -35,6 +40,7 @@ class CudaRuntime final : public DeviceRuntime {
   }
 
   DeviceMemory memory(int device) override {
+    make_ready();
     const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device));
     const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
     const auto& live = stats.allocated_bytes[0];
@@ -46,6 +52,7 @@ class CudaRuntime final : public DeviceRuntime {
   }
 
   void reset_peak(int device) override {
+    make_ready();
     c10::cuda::CUDACachingAllocator::resetPeakStats(static_cast<c10::DeviceIndex>(device));
   }
 
@@ -66,7 +73,7 @@ extern "C" [[gnu::visibility("default")]] tetrad::DeviceRuntime* tetrad_device_r
 extern "C" [[gnu::visibility("default")]] bool tetrad_cap_memory_v1(int index, double fraction,
                                                                     std::string& why) noexcept {
   try {
-    at::globalContext().lazyInitDevice(c10::kCUDA);  // before it the allocator knows of no device
+    make_ready();
     c10::cuda::CUDACachingAllocator::setMemoryFraction(fraction, static_cast<c10::DeviceIndex>(index));
     return true;
   } catch (const std::exception& e) {
