@@ -69,5 +69,6 @@ nlohmann::json codec_rates(const Context& context);
 nlohmann::json packed_rates(const Context& context);
 nlohmann::json gemm_rates(const Context& context);
 nlohmann::json optimizer_rates(const Context& context);
+nlohmann::json train_rates(const Context& context);
 
 }  // namespace tetrad::bench

@@ -1,5 +1,5 @@
-// tetrad_gpu_bench [--sweep] [codec] [packed] [gemm] [optimizer]: all parts, or those that are named. JSON on
-// stdout.
+// tetrad_gpu_bench [--sweep] [codec] [packed] [gemm] [optimizer] [train]: all parts, or those that are named.
+// JSON on stdout.
 #include <tetrad/nvfp4/half.h>
 
 #include <cstdio>
@@ -78,11 +78,12 @@ int run(int argc, char** argv) {
     const std::string word = argv[i];
     if (word == "--sweep") {
       context.sweep = true;
-    } else if (word == "codec" || word == "packed" || word == "gemm" || word == "optimizer") {
+    } else if (word == "codec" || word == "packed" || word == "gemm" || word == "optimizer" ||
+               word == "train") {
       parts.insert(word);
     } else {
-      throw Error(ExitCode::usage,
-                  "[bench] unknown argument '" + word + "'; there are --sweep codec packed gemm optimizer");
+      throw Error(ExitCode::usage, "[bench] unknown argument '" + word +
+                                       "'; there are --sweep codec packed gemm optimizer train");
     }
   }
   cudaDeviceProp device{};
@@ -99,6 +100,7 @@ int run(int argc, char** argv) {
   if (wanted("packed")) out["packed"] = packed_rates(context);
   if (wanted("gemm")) out["gemm"] = gemm_rates(context);
   if (wanted("optimizer")) out["optimizer"] = optimizer_rates(context);
+  if (wanted("train")) out["train"] = train_rates(context);
   std::puts(out.dump(1).c_str());
   return 0;
 }

@@ -4,6 +4,8 @@
 // is said in core/ops, which calls them. 16-bit dtypes alone: others run as libtorch operations there.
 #pragma once
 
+#include "device/cuda_train_ops.h"
+
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -65,6 +67,9 @@ class CudaOps {
 
   // The largest of fp32 values [n], lowest index first; waits for the device.
   virtual Best best(const at::Tensor& values) = 0;
+
+  // What training needs besides.
+  virtual CudaTrainOps& training() noexcept = 0;
 
   // Runs `work` once for warming up and once under capture, on a stream of its own. `work` must not
   // synchronise.

@@ -1,5 +1,7 @@
 #include "ops/cross_entropy.h"
 
+#include "device/cuda_ops.h"
+
 #include <ATen/ops/amax.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/full.h>
@@ -35,7 +37,16 @@ TiledCrossEntropy::TiledCrossEntropy(const at::Tensor& targets, at::ScalarType w
   at_target_ = at::zeros({targets.size(0)}, options);
 }
 
+bool TiledCrossEntropy::in_one_pass(at::Device device, at::ScalarType dtype) noexcept {
+  return device.is_cuda() && device::cuda_ops() != nullptr && (dtype == at::kBFloat16 || dtype == at::kHalf);
+}
+
 void TiledCrossEntropy::observe(const at::Tensor& logits, std::int64_t first) {
+  if (device::CudaOps* cuda = device::cuda_ops_for(logits);
+      cuda != nullptr && targets_.is_contiguous() && largest_.scalar_type() == at::kFloat) {
+    cuda->training().cross_entropy_observe(logits, targets_, first, largest_, sum_, at_target_);
+    return;
+  }
   const at::Tensor wide = logits.to(largest_.scalar_type());
   const at::Tensor largest = at::maximum(largest_, at::amax(wide, at::IntArrayRef{1}));
   const at::Tensor here = at::sum(at::exp(wide.sub(largest.unsqueeze(1))), at::IntArrayRef{1});
@@ -55,6 +66,15 @@ at::Tensor TiledCrossEntropy::gradient(const at::Tensor& logits, std::int64_t fi
   const InTile tile = find(targets_, first, logits.size(1));
   p.scatter_add_(1, tile.column, tile.inside.to(p.scalar_type()).neg().unsqueeze(1));
   return p.mul_(scale).to(logits.scalar_type());
+}
+
+void TiledCrossEntropy::turn_into_gradient(const at::Tensor& logits, std::int64_t first, double scale) const {
+  if (device::CudaOps* cuda = device::cuda_ops_for(logits);
+      cuda != nullptr && targets_.is_contiguous() && largest_.scalar_type() == at::kFloat) {
+    cuda->training().cross_entropy_gradient(logits, targets_, first, largest_, sum_, scale);
+    return;
+  }
+  logits.copy_(gradient(logits, first, scale));
 }
 
 }  // namespace tetrad::ops

@@ -2,6 +2,7 @@
 // words never exist together. First every tile is shown to `observe`, which keeps a running log-sum-exp and
 // the target's logit (Milakov and Gimelshein 2018, "Online normalizer calculation for softmax"); then
 // gradient() of each tile is softmax - onehot, times the scale. fp32 statistics (fp64 for fp64 logits).
+// On CUDA 16-bit logits meet one kernel for each of both.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -21,6 +22,11 @@ class TiledCrossEntropy {
   at::Tensor negative_log_likelihood() const;
   // d(scale * sum of them) / d(logits) of a tile, in the logits' dtype.
   at::Tensor gradient(const at::Tensor& logits, std::int64_t first, double scale) const;
+  // The same, in the logits' place.
+  void turn_into_gradient(const at::Tensor& logits, std::int64_t first, double scale) const;
+
+  // Whether logits of this device and dtype take no temporaries of their size.
+  static bool in_one_pass(at::Device device, at::ScalarType dtype) noexcept;
 
  private:
   at::Tensor targets_;

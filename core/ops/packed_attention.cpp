@@ -1,7 +1,10 @@
 #include "ops/packed_attention.h"
 
+#include <ATen/Context.h>
 #include <ATen/ops/_flash_attention_backward.h>
 #include <ATen/ops/_flash_attention_forward.h>
+#include <ATen/ops/_scaled_dot_product_cudnn_attention.h>
+#include <ATen/ops/_scaled_dot_product_cudnn_attention_backward.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
 #include <ATen/ops/bmm.h>
@@ -16,7 +19,10 @@
 #include <tetrad/base/error.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
+#include <string_view>
+#include <tuple>
 #include <utility>
 
 namespace tetrad::ops {
@@ -61,6 +67,25 @@ bool takes_cuda_flash(const at::Tensor& q) {
          q.size(2) % 8 == 0 && q.size(2) <= 256;
 }
 
+bool cudnn_is_wanted() {
+  const char* text = std::getenv("TETRAD_TRAIN_ATTENTION");
+  return text != nullptr && std::string_view(text) == "cudnn";
+}
+
+// libtorch has no deterministic form of cuDNN's backward, and says nothing when it is asked for one.
+bool takes_cudnn(const at::Tensor& q, const PackedDocuments& documents) {
+  return cudnn_is_wanted() && takes_cuda_flash(q) && q.size(2) <= 128 && documents.uniform &&
+         documents.longest > 1 && !at::globalContext().deterministicAlgorithms();
+}
+
+// x [T, heads, dim] of documents of one length as [documents, heads, length, dim], without a copy.
+at::Tensor batched(const at::Tensor& x, const PackedDocuments& documents) {
+  return x.view({-1, documents.longest, x.size(1), x.size(2)}).transpose(1, 2);
+}
+at::Tensor unbatched(const at::Tensor& x) {
+  return x.transpose(1, 2).reshape({x.size(0) * x.size(2), x.size(1), x.size(3)});
+}
+
 bool takes_cpu_flash(const at::Tensor& q) {
   return q.device().is_cpu() && q.scalar_type() != at::kDouble;
 }
@@ -77,6 +102,7 @@ PackedDocuments PackedDocuments::make(std::vector<Segment> segments, at::Device 
                   std::to_string(documents.tokens) + " tokens stand before it");
     documents.tokens += s.length;
     documents.longest = std::max(documents.longest, s.length);
+    documents.uniform = documents.uniform && s.length == segments.front().length;
     starts.push_back(static_cast<int>(documents.tokens));
   }
   documents.starts = at::tensor(starts, at::kInt).to(device);
@@ -132,11 +158,18 @@ AttentionGradient packed_attention_backward_reference(const at::Tensor& dout, co
 Attended packed_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale,
                           const PackedDocuments& documents) {
   const std::int64_t heads = q.size(1);
+  if (takes_cudnn(q, documents)) {
+    const auto got = at::_scaled_dot_product_cudnn_attention(
+        batched(q, documents), batched(k, documents), batched(v, documents), /*attn_bias=*/{},
+        /*compute_log_sumexp=*/true, /*dropout_p=*/0.0, /*is_causal=*/true, /*return_debug_mask=*/false,
+        scale);
+    return {unbatched(std::get<0>(got)), std::get<1>(got), std::get<6>(got), std::get<7>(got), true};
+  }
   if (takes_cuda_flash(q)) {
     auto [out, lse, seed, offset, debug] = at::_flash_attention_forward(
         q, k, v, documents.starts, documents.starts, documents.longest, documents.longest, /*dropout_p=*/0.0,
         /*is_causal=*/true, /*return_debug_mask=*/false, scale);
-    return {out, lse, seed, offset};
+    return {out, lse, seed, offset, false};
   }
   if (!takes_cpu_flash(q)) return packed_attention_reference(q, k, v, scale, documents);
   Attended result;
@@ -156,6 +189,14 @@ AttentionGradient packed_attention_backward(const at::Tensor& dout, const at::Te
                                             const at::Tensor& v, const Attended& attended, double scale,
                                             const PackedDocuments& documents) {
   const std::int64_t heads = q.size(1), kv_heads = k.size(1);
+  if (attended.by_cudnn) {
+    const auto [dq, dk, dv] = at::_scaled_dot_product_cudnn_attention_backward(
+        batched(dout, documents), batched(q, documents), batched(k, documents), batched(v, documents),
+        batched(attended.out, documents), attended.lse, attended.seed, attended.offset, /*attn_bias=*/{},
+        /*cum_seq_q=*/{}, /*cum_seq_k=*/{}, documents.longest, documents.longest, /*dropout_p=*/0.0,
+        /*is_causal=*/true, scale);
+    return {unbatched(dq), unbatched(dk), unbatched(dv)};
+  }
   if (takes_cuda_flash(q)) {
     auto [dq, dk, dv] = at::_flash_attention_backward(
         dout, q, k, v, attended.out, attended.lse, documents.starts, documents.starts, documents.longest,

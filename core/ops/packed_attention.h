@@ -4,8 +4,10 @@
 // probabilities, so no [T, T] tensor outlives a document.
 //
 // Kernels: libtorch's flash attention where it takes dtype and device (CPU; CUDA for 16-bit dtypes, where all
-// documents go in one call), else the plain formula. On CUDA the flash backward is deterministic only when
-// libtorch's deterministic algorithms are on.
+// documents go in one call, of whatever lengths, and keys and values are not repeated for their query heads),
+// else the plain formula. On CUDA the flash backward is deterministic only when libtorch's deterministic
+// algorithms are on. TETRAD_TRAIN_ATTENTION=cudnn in the environment takes cuDNN's attention instead where
+// all documents have one length and repetition to the bit is not asked for; =flash never does.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -24,7 +26,8 @@ struct Segment {
 struct PackedDocuments {
   std::vector<Segment> segments;  // in order, covering [0, tokens) without gaps
   std::int64_t tokens = 0, longest = 0;
-  at::Tensor starts;  // int32 [documents + 1] on the device: cumulative lengths
+  bool uniform = true;  // all have one length
+  at::Tensor starts;    // int32 [documents + 1] on the device: cumulative lengths
 
   static PackedDocuments make(std::vector<Segment> segments, at::Device device);
 };
@@ -34,6 +37,7 @@ struct Attended {
   at::Tensor
       lse;  // fp32 [heads, T]: log(sum(exp(scale * q . k))) of each query; on CUDA as its kernel lays it out
   at::Tensor seed, offset;  // of the CUDA kernel, which wants them back
+  bool by_cudnn = false;    // whose log-sum-exp it is
 };
 struct AttentionGradient {
   at::Tensor dq, dk, dv;  // as q, k, v

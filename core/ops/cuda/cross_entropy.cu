@@ -79,11 +79,9 @@ void cross_entropy_observe(const T* logits, std::int64_t rows, std::int64_t n, c
   if (rows <= 0 || n <= 0) return;
   const auto blocks = static_cast<unsigned>(rows);
   if (n % 8 == 0 && aligned16(logits))
-    observe_kernel<T, 8>
-        <<<blocks, kThreads, 0, stream>>>(logits, n, targets, first, largest, sum, at_target);
+    observe_kernel<T, 8><<<blocks, kThreads, 0, stream>>>(logits, n, targets, first, largest, sum, at_target);
   else
-    observe_kernel<T, 1>
-        <<<blocks, kThreads, 0, stream>>>(logits, n, targets, first, largest, sum, at_target);
+    observe_kernel<T, 1><<<blocks, kThreads, 0, stream>>>(logits, n, targets, first, largest, sum, at_target);
   check_launch("cross entropy");
 }
 
@@ -100,7 +98,7 @@ void cross_entropy_gradient(T* logits, std::int64_t rows, std::int64_t n, const 
   check_launch("gradient of cross entropy");
 }
 
-#define TETRAD_INSTANTIATE(T)                                                                                 \
+#define TETRAD_INSTANTIATE(T)                                                                                \
   template void cross_entropy_observe<T>(const T*, std::int64_t, std::int64_t, const std::int64_t*,          \
                                          std::int64_t, float*, float*, float*, Stream);                      \
   template void cross_entropy_gradient<T>(T*, std::int64_t, std::int64_t, const std::int64_t*, std::int64_t, \

@@ -14,42 +14,14 @@
 #include <string>
 #include <type_traits>
 
+#include "ops/cuda/cuda_train_ops.h"
 #include "ops/cuda/kernels.h"
+#include "ops/cuda/tensor_args.h"
 
 namespace tetrad::device {
 namespace {
 
 namespace kernels = ops::cuda;
-using nvfp4::Bf16;
-using nvfp4::Fp16;
-
-template <class F>
-void with_type(const at::Tensor& t, F&& f) {
-  if (t.scalar_type() == at::kBFloat16)
-    f(static_cast<Bf16*>(nullptr));
-  else if (t.scalar_type() == at::kHalf)
-    f(static_cast<Fp16*>(nullptr));
-  else
-    throw Error(std::string("[ops] CUDA kernels take bfloat16 and float16, not ") +
-                c10::toString(t.scalar_type()));
-}
-
-template <class T>
-const T* read_as(const at::Tensor& t) {
-  return t.defined() ? static_cast<const T*>(t.const_data_ptr()) : nullptr;
-}
-template <class T>
-T* write_as(const at::Tensor& t) {
-  return static_cast<T*>(t.mutable_data_ptr());
-}
-
-cudaStream_t stream_of(const at::Tensor& t) {
-  return c10::cuda::getCurrentCUDAStream(t.device().index()).stream();
-}
-
-void check(cudaError_t status, const char* what) {
-  if (status != cudaSuccess) throw Error(std::string("[ops] ") + what + ": " + cudaGetErrorString(status));
-}
 
 class CapturedGraph final : public Graph {
  public:
@@ -221,6 +193,8 @@ class TorchCudaOps final : public CudaOps {
     return {best.id, best.finite != 0, best.top1, best.top2};
   }
 
+  CudaTrainOps& training() noexcept override { return training_; }
+
   std::unique_ptr<Graph> capture(const at::Device& device, const std::function<void()>& work) override {
     return std::make_unique<CapturedGraph>(device, work);
   }
@@ -239,6 +213,7 @@ class TorchCudaOps final : public CudaOps {
     return space.mutable_data_ptr();
   }
 
+  TorchCudaTrainOps training_;
   Workspaces attention_, best_;
   std::vector<at::Tensor> outgrown_;
 };

@@ -139,9 +139,9 @@ void silu_mul_backward(T* dh, T* gate, T* up, std::int64_t n, Stream stream) {
   check_launch("gradient of silu");
 }
 
-#define TETRAD_INSTANTIATE(T)                                                                            \
-  template void rms_norm_backward<T>(const T*, const T*, const T*, const T*, double, std::int64_t,       \
-                                     std::int64_t, T*, float*, float*, Stream);                          \
+#define TETRAD_INSTANTIATE(T)                                                                      \
+  template void rms_norm_backward<T>(const T*, const T*, const T*, const T*, double, std::int64_t, \
+                                     std::int64_t, T*, float*, float*, Stream);                    \
   template void silu_mul_backward<T>(T*, T*, T*, std::int64_t, Stream);
 TETRAD_INSTANTIATE(Bf16)
 TETRAD_INSTANTIATE(Fp16)

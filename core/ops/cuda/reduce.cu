@@ -51,8 +51,7 @@ __device__ Measured block_measured(float squares, std::uint32_t amax) {
 }
 
 template <class T, int kVector>
-__global__ void __launch_bounds__(kThreads)
-    measure_kernel(const T* values, std::int64_t n, Measured* parts) {
+__global__ void __launch_bounds__(kThreads) measure_kernel(const T* values, std::int64_t n, Measured* parts) {
   const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * kThreads;
   float squares = 0.0f;

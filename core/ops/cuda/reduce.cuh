@@ -1,5 +1,5 @@
-// Sums over blocks without atomics: each block leaves a row of partial sums, and a second kernel adds the rows
-// in a fixed order.
+// Sums over blocks without atomics: each block leaves a row of partial sums, and a second kernel adds the
+// rows in a fixed order.
 #pragma once
 
 #include <cstdint>

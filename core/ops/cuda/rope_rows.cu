@@ -127,10 +127,8 @@ __global__ void __launch_bounds__(kWarps * 32)
       along = warp_sum(along) / count * inverse;
 #pragma unroll
       for (int e = 0; e < kVec; ++e) {
-        const NormElement low =
-            rms_norm_gradient(up.lower[e], x.lower[e], weight.lower[e], inverse, along);
-        const NormElement high =
-            rms_norm_gradient(up.upper[e], x.upper[e], weight.upper[e], inverse, along);
+        const NormElement low = rms_norm_gradient(up.lower[e], x.lower[e], weight.lower[e], inverse, along);
+        const NormElement high = rms_norm_gradient(up.upper[e], x.upper[e], weight.upper[e], inverse, along);
         up.lower[e] = low.dx;
         up.upper[e] = high.dx;
         dweight.lower[e] += low.dweight;
@@ -214,7 +212,7 @@ void rope_rows_backward(const RopeRows& args, Stream stream) {
     sum_columns(args.workspace + q_blocks * args.dim, k_blocks, args.dim, args.dk_weight, stream);
 }
 
-#define TETRAD_INSTANTIATE(T)                            \
+#define TETRAD_INSTANTIATE(T)                          \
   template void rope_rows<T>(const RopeRows&, Stream); \
   template void rope_rows_backward<T>(const RopeRows&, Stream);
 TETRAD_INSTANTIATE(Bf16)

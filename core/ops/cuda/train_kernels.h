@@ -15,8 +15,8 @@ namespace tetrad::ops::cuda {
 bool takes_norm_backward(std::int64_t n);
 // Floats of its workspace.
 std::int64_t norm_backward_workspace(std::int64_t rows, std::int64_t n);
-// dx = T(dx of the norm) [+ passing, rounded again], dweight [n] = sum over rows; dy, x, passing (or null), dx
-// [rows, n]. dx may be dy or passing.
+// dx = T(dx of the norm) [+ passing, rounded again], dweight [n] = sum over rows; dy, x, passing (or null),
+// dx [rows, n]. dx may be dy or passing.
 template <class T>
 void rms_norm_backward(const T* dy, const T* x, const T* weight, const T* passing, double eps,
                        std::int64_t rows, std::int64_t n, T* dx, float* dweight, float* workspace,

@@ -3,12 +3,14 @@
 //
 // Saved at most: block input, q, k, v before norm and rotation, attention output with its log-sum-exp, the
 // residual between attention and MLP, gate and up; norms, rotated q and k, and silu(gate) * up are computed
-// again, element by element. `Checkpointing` drops more and computes it again with matrix products; the
-// output of down_proj is never needed again.
+// again, element by element. `Checkpointing` drops more and computes it again with matrix products, and what
+// that makes on its way stays until the block's backward has used it; the output of down_proj is never needed
+// again.
 #pragma once
 
 #include "model/transformer.h"
 #include "ops/packed_attention.h"
+#include "ops/rope_rows.h"
 #include "train/graph/gradient_receiver.h"
 #include "train/graph/linear_calls.h"
 #include "train/graph/step_input.h"
@@ -55,20 +57,27 @@ class BlockGraph {
  private:
   using Block = model::Transformer::Block;
 
+  // What is cheap to compute again; undefined until somebody did, or had it at hand.
+  struct Derived {
+    at::Tensor input_normed, post_normed;  // [T, hidden]
+    ops::Rotated turned;                   // q and k after norm and rotation
+  };
+
   at::Tensor as_heads(const at::Tensor& t) const;
-  at::Tensor input_normed(const Block& block, const at::Tensor& x) const;
-  at::Tensor rotated(const at::Tensor& t, const Parameter* norm, const StepInput& input) const;
-  void attend(const Block& block, BlockSaved& s, const StepInput& input) const;
-  void project(const Block& block, BlockSaved& s) const;
-  at::Tensor mlp_backward(const Block& block, const at::Tensor& dy, BlockSaved& s,
+  ops::UnrotatedHeads heads_of(const Block& block, const BlockSaved& s) const;
+  const at::Tensor& input_normed(const Block& block, const BlockSaved& s, Derived& d) const;
+  const at::Tensor& post_normed(const Block& block, const BlockSaved& s, Derived& d) const;
+  const ops::Rotated& turned(const Block& block, const BlockSaved& s, const StepInput& input,
+                             Derived& d) const;
+  void attend(const Block& block, BlockSaved& s, const StepInput& input, Derived& d) const;
+  void project(const Block& block, BlockSaved& s, Derived& d) const;
+  at::Tensor mlp_backward(const Block& block, const at::Tensor& dy, BlockSaved& s, Derived& d,
                           GradientReceiver& gradients) const;
-  at::Tensor attention_backward(const Block& block, const at::Tensor& dmiddle, BlockSaved& s,
+  at::Tensor attention_backward(const Block& block, const at::Tensor& dmiddle, BlockSaved& s, Derived& d,
                                 const StepInput& input, GradientReceiver& gradients) const;
-  // Gradient of q or k before its norm and rotation, out of that after both.
-  at::Tensor unrotated(const at::Tensor& gradient, const at::Tensor& before, const Parameter* norm,
-                       const StepInput& input, GradientReceiver& gradients) const;
+  // dy: of the norm's result; passing: of what goes past it. -> gradient of its input x.
   at::Tensor norm_backward(const at::Tensor& dy, const at::Tensor& x, const Parameter& norm,
-                           GradientReceiver& gradients) const;
+                           const at::Tensor& passing, GradientReceiver& gradients) const;
 
   model::Transformer& model_;
   LinearCalls linear_;

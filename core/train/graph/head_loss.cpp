@@ -13,7 +13,8 @@
 namespace tetrad::train {
 namespace {
 
-// Bytes beside each logit of 2 or 4: three fp32 temporaries of the entropy and its gradient.
+// Bytes beside each logit of 2 or 4: three fp32 temporaries of the entropy and its gradient, where no kernel
+// does without them.
 constexpr std::int64_t kBytesPerLogit = 16;
 // Rows that the entropy takes at once where the logits are whole: its temporaries then stay in cache.
 constexpr std::int64_t kRows = 256;
@@ -23,13 +24,20 @@ constexpr std::int64_t kRows = 256;
 HeadLoss::HeadLoss(model::Transformer& model, std::int64_t budget_bytes)
     : model_(model), linear_(model), budget_(budget_bytes), words_(model.config().vocab_size) {}
 
+bool HeadLoss::in_one_pass() const {
+  return ops::TiledCrossEntropy::in_one_pass(model_.setup().device, model_.setup().dtype);
+}
+
 bool HeadLoss::tiles(std::int64_t tokens) const {
   const std::int64_t size = static_cast<std::int64_t>(c10::elementSize(model_.setup().dtype));
-  return tokens * words_ * size + std::min(tokens, kRows) * words_ * kBytesPerLogit > budget_;
+  const std::int64_t temporaries = in_one_pass() ? 0 : std::min(tokens, kRows) * words_ * kBytesPerLogit;
+  return tokens * words_ * size + temporaries > budget_;
 }
 
 std::int64_t HeadLoss::tile_words(std::int64_t tokens) const {
-  const std::int64_t fit = budget_ / std::max<std::int64_t>(1, tokens * kBytesPerLogit);
+  const std::int64_t bytes =
+      in_one_pass() ? static_cast<std::int64_t>(c10::elementSize(model_.setup().dtype)) : kBytesPerLogit;
+  const std::int64_t fit = budget_ / std::max<std::int64_t>(1, tokens * bytes);
   return std::min(words_, std::max<std::int64_t>(64, fit / 64 * 64));
 }
 
@@ -57,6 +65,11 @@ at::Tensor HeadLoss::forward(const at::Tensor& x, const StepInput& input) {
   if (const std::int64_t more = (input.granule - count % input.granule) % input.granule; more > 0)
     scored_x_ = at::constant_pad_nd(scored_x_, {0, 0, 0, more});
   logits_ = linear_.forward(model_.head(), scored_x_);
+  if (in_one_pass()) {
+    entropy_.emplace(targets_);
+    entropy_->observe(logits_.narrow(0, 0, count), 0);
+    return entropy_->negative_log_likelihood();
+  }
   const at::Tensor losses = at::empty({count}, logits_.options().dtype(at::kFloat));
   for (std::int64_t row = 0; row < count; row += kRows) {
     const std::int64_t n = std::min(kRows, count - row);
@@ -69,11 +82,12 @@ at::Tensor HeadLoss::forward(const at::Tensor& x, const StepInput& input) {
 
 at::Tensor HeadLoss::whole_backward(double scale, GradientReceiver& gradients) {
   const std::int64_t count = targets_.size(0);
-  for (std::int64_t row = 0; row < count; row += kRows) {
+  if (entropy_) entropy_->turn_into_gradient(logits_.narrow(0, 0, count), 0, scale);
+  for (std::int64_t row = 0; row < count && !entropy_; row += kRows) {
     const at::Tensor rows = logits_.narrow(0, row, std::min(kRows, count - row));
     ops::TiledCrossEntropy entropy(targets_.narrow(0, row, rows.size(0)));
     entropy.observe(rows, 0);
-    rows.copy_(entropy.gradient(rows, 0, scale));
+    entropy.turn_into_gradient(rows, 0, scale);
   }
   // Rows that only fill up are zeros in scored_x_, and so in logits_.
   const at::Tensor dx = linear_.grad_input(model_.head(), logits_);
@@ -88,16 +102,19 @@ at::Tensor HeadLoss::tiled_backward(double scale, GradientReceiver& gradients) {
   for (std::int64_t first = 0; first < words_; first += tile) {
     const std::int64_t n = std::min(tile, words_ - first);
     const at::Tensor w = tile_weight(first, n);
-    const at::Tensor d = entropy_->gradient(at::mm(scored_x_, w.t()), first, scale);
+    const at::Tensor d = at::mm(scored_x_, w.t());  // logits, and then their gradient
+    entropy_->turn_into_gradient(d, first, scale);
     dx.add_(at::mm(d, w));
-    dw.narrow(0, first, n).copy_(at::mm(d.t(), scored_x_));
+    at::Tensor rows = dw.narrow(0, first, n);
+    at::mm_out(rows, d.t(), scored_x_);
   }
   gradients.add(*model_.head().parameter, std::move(dw));
   return dx.to(scored_x_.scalar_type());
 }
 
 at::Tensor HeadLoss::backward(double scale, GradientReceiver& gradients) {
-  const at::Tensor dx = entropy_ ? tiled_backward(scale, gradients) : whole_backward(scale, gradients);
+  const at::Tensor dx =
+      logits_.defined() ? whole_backward(scale, gradients) : tiled_backward(scale, gradients);
   const at::Tensor scored = scored_;
   const std::int64_t tokens = tokens_;
   forget();

@@ -32,6 +32,7 @@ class HeadLoss {
 
  private:
   std::int64_t tile_words(std::int64_t tokens) const;
+  bool in_one_pass() const;
   at::Tensor tile_weight(std::int64_t first, std::int64_t count) const;
   at::Tensor whole_backward(double scale, GradientReceiver& gradients);
   at::Tensor tiled_backward(double scale, GradientReceiver& gradients);
@@ -42,7 +43,7 @@ class HeadLoss {
   // Between forward and backward:
   at::Tensor scored_x_, scored_, targets_, logits_;
   std::int64_t tokens_ = 0;
-  std::optional<ops::TiledCrossEntropy> entropy_;
+  std::optional<ops::TiledCrossEntropy> entropy_;  // of all tokens, where forward() made one
 };
 
 }  // namespace tetrad::train

@@ -4,11 +4,13 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/linalg_vector_norm.h>
 #include <tetrad/base/error.h>
 #include <tetrad/nvfp4/codec.h>
 
 #include <algorithm>
 #include <mutex>
+#include <utility>
 
 namespace tetrad::train {
 namespace {
@@ -39,19 +41,42 @@ nvfp4::GlobalScale encode(const at::Tensor& dw, std::int64_t rows, std::int64_t 
   return global;
 }
 
+struct Room {
+  std::int64_t rows = 0, cols = 0;
+  Gradient gradient;  // planes not yet filled
+};
+
+Room room_for(const at::Tensor& dw) {
+  Room room;
+  room.cols = dw.size(-1);
+  room.rows = dw.numel() / std::max<std::int64_t>(room.cols, 1);
+  const auto bytes = dw.options().dtype(at::kByte);
+  room.gradient.planes.codes = at::empty({room.rows, packed_cols(room.cols) / 2}, bytes);
+  room.gradient.planes.scales = at::empty({room.rows, packed_cols(room.cols) / kBlock}, bytes);
+  return room;
+}
+
+device::CudaOps& cuda_half() {
+  if (device::cuda_ops() == nullptr) throw Error("[train] a gradient on CUDA without Tetrad's CUDA half");
+  return *device::cuda_ops();
+}
+
 }  // namespace
 
+QuantisedGradient quantised_with_norm(const at::Tensor& dw) {
+  if (!dw.is_cuda()) return {quantised(dw), at::linalg_vector_norm(dw, 2, {}, false, at::kFloat)};
+  auto [rows, cols, gradient] = room_for(dw);
+  device::CudaTrainOps::Stored stored = cuda_half().training().measure_and_quantize(
+      dw.view({rows, cols}), gradient.planes.codes, gradient.planes.scales);
+  gradient.decode_scale = std::move(stored.decode_scale);
+  return {std::move(gradient), std::move(stored.norm)};
+}
+
 Gradient quantised(const at::Tensor& dw) {
-  const std::int64_t cols = dw.size(-1), rows = dw.numel() / std::max<std::int64_t>(cols, 1);
-  const auto bytes = dw.options().dtype(at::kByte);
-  Gradient gradient;
+  auto [rows, cols, gradient] = room_for(dw);
   Planes& planes = gradient.planes;
-  planes.codes = at::empty({rows, packed_cols(cols) / 2}, bytes);
-  planes.scales = at::empty({rows, packed_cols(cols) / kBlock}, bytes);
   if (dw.is_cuda()) {
-    if (device::cuda_ops() == nullptr) throw Error("[train] a gradient on CUDA without Tetrad's CUDA half");
-    gradient.decode_scale =
-        device::cuda_ops()->quantize_nvfp4(dw.view({rows, cols}), planes.codes, planes.scales);
+    gradient.decode_scale = cuda_half().quantize_nvfp4(dw.view({rows, cols}), planes.codes, planes.scales);
     return gradient;
   }
   switch (dw.scalar_type()) {

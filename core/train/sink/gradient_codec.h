@@ -11,4 +11,12 @@ namespace tetrad::train {
 // non-finite value decodes to NaN.
 Gradient quantised(const at::Tensor& dw);
 
+// Together with the norm of dw, sqrt(sum of squares) in fp32: a tensor [] on dw's device, not finite where a
+// value is not.
+struct QuantisedGradient {
+  Gradient gradient;
+  at::Tensor norm;
+};
+QuantisedGradient quantised_with_norm(const at::Tensor& dw);
+
 }  // namespace tetrad::train

@@ -113,16 +113,21 @@ void GradientSink::arrived(Slot& slot, at::Tensor sum) {
 }
 
 void GradientSink::complete(Slot& slot, const at::Tensor& dw) {
-  slot.norm = at::linalg_vector_norm(dw, 2, {}, false, at::kFloat);
   if (measure_) slot.non_zero = at::count_nonzero(dw);
+  if (!options_.immediate && *slot.format == GradientFormat::nvfp4) {
+    QuantisedGradient quantised = quantised_with_norm(dw.contiguous());
+    slot.norm = std::move(quantised.norm);
+    slot.stored = std::move(quantised.gradient);
+    return;
+  }
+  slot.norm = at::linalg_vector_norm(dw, 2, {}, false, at::kFloat);
   if (options_.immediate) {
     options_.immediate(*slot.parameter, dw);
     return;
   }
   switch (*slot.format) {
     case GradientFormat::nvfp4:
-      slot.stored = quantised(dw.contiguous());
-      break;
+      break;  // above
     case GradientFormat::bf16:
       slot.stored.dense = dw.to(at::kBFloat16).contiguous();
       break;

@@ -81,12 +81,15 @@ Forecast forecast(const model::ModelConfig& config, const Optimizer& optimizer,
       tokens * size * (layers * kept_per_token(config, settings.checkpointing) + config.hidden_size);
   if (settings.checkpointing != Checkpointing::block)
     f.activations += tokens * layers * config.num_attention_heads * 4;
-  f.head = std::min(settings.head_budget_bytes, tokens * config.vocab_size * (size + 16)) +
+  f.head = std::min(settings.head_budget_bytes,
+                    tokens * config.vocab_size * (size + (input.cuda && size == 2 ? 0 : 16))) +
            2 * tokens * config.hidden_size * 4;
   // SwiGLU's gradient holds five fp32 temporaries of the inner width, a norm's four of the hidden one, beside
-  // what the recomputation puts back and one dense weight gradient.
-  f.block = tokens * (config.intermediate_size * (5 * 4 + 3 * size) +
-                      config.hidden_size * (4 * 4 + 4 * size) + 4 * config.q_size() * size) +
+  // what the recomputation puts back and one dense weight gradient. The kernels of a CUDA device need none.
+  const bool fused = input.cuda && size == 2;
+  f.block = tokens * (config.intermediate_size * ((fused ? 0 : 5 * 4) + 3 * size) +
+                      config.hidden_size * ((fused ? 0 : 4 * 4) + 8 * size) +
+                      (5 * config.q_size() + 4 * config.kv_size()) * size) +
             largest_dense;
   f.update = largest_dense * 2;
   return f;
