@@ -37,19 +37,21 @@ Capability BackendNvfp4::capability(const LinearSetup& setup) const noexcept {
     if (!is_float(setup.dtype))
       return no(std::string("no products in ") + c10::toString(setup.dtype) +
                 "; use model.dtype: bfloat16, float16 or float32");
-    if (options_.compute == Compute::native)
-      return no(setup.device.is_cpu()
-                    ? "FP4 tensor cores need sm_100 or newer; this is a CPU; use compute: auto"
-                    : "FP4 tensor cores need sm_100 or newer and kernels for them, which this version of the "
-                      "plugin "
-                      "does not have; use compute: auto");
+    if (options_.quantise_activations && setup.dtype == at::kHalf)
+      return no("activations: nvfp4 in float16 would round twice; use model.dtype: bfloat16 or float32");
+    if (options_.compute == Compute::native) {
+      if (const std::string why = why_not_native(setup.device); !why.empty()) return no(why);
+      return {Support::native, "native-w4a4", "FP4 tensor cores: weights and activations in NVFP4"};
+    }
     if (setup.device.is_cuda()) {
       if (options_.compute == Compute::reference)
         return no("compute: reference runs on the CPU, and this is " + device + "; use compute: auto");
       if (options_.encode.profile != nvfp4::Profile::te)
         return no(std::string("profile: ") + profile_name(options_.encode.profile) +
                   " is encoded on the CPU alone, and this is " + device + "; use profile: te");
-      return {Support::emulated, "emulated-w4a16",
+      if (options_.quantise_activations && device_kernels() == nullptr)
+        return no("activations: nvfp4 on " + device + " needs backend-nvfp4.cuda.so, which is not there");
+      return {Support::emulated, emulated(),
               device_kernels() != nullptr
                   ? "NVFP4 weights in CUDA kernels: packed products for up to 16 rows, decoded strips and "
                     "dense products for more"
@@ -58,11 +60,32 @@ Capability BackendNvfp4::capability(const LinearSetup& setup) const noexcept {
     }
     if (options_.compute == Compute::reference)
       return {Support::emulated, "reference", "the plain NVFP4 codec and float32 products on the CPU"};
-    return {Support::emulated, "emulated-w4a16",
-            "NVFP4 weights, activations unquantised, SIMD codec on the CPU"};
+    return {Support::emulated, emulated(),
+            options_.quantise_activations ? "NVFP4 weights and activations, SIMD codec on the CPU"
+                                          : "NVFP4 weights, activations unquantised, SIMD codec on the CPU"};
   } catch (...) {
     return {};
   }
+}
+
+const char* BackendNvfp4::emulated() const noexcept {
+  return options_.quantise_activations ? "emulated-w4a4" : "emulated-w4a16";
+}
+
+std::string BackendNvfp4::why_not_native(at::Device device) const {
+  std::string why;
+  if (fp4_is_given_)
+    why = "";
+  else if (device.is_cpu())
+    why = "this is a CPU";
+  else if (device_kernels() == nullptr)
+    why = "backend-nvfp4.cuda.so is not there";
+  else
+    why = device_kernels()->why_no_fp4(device);
+  if (!why.empty()) return why + "; FP4 tensor cores come with sm_100 and newer; use compute: auto";
+  if (options_.quantise_activations) return "";
+  return "FP4 tensor cores multiply 4-bit activations, which is other numerics than this run asks for; set "
+         "activations: nvfp4, or compute: auto";
 }
 
 Status BackendNvfp4::configure(const LinearSetup& setup) noexcept {
@@ -180,6 +203,10 @@ Status BackendNvfp4::prepare(Parameter& parameter, WeightId& weight) noexcept {
     Parameter& p = parameter;
     if (p.shape.size() != 2)
       fail(StatusCode::unsupported, "'" + p.name + "' is not a matrix: its shape is " + shape_text(p.shape));
+    if (options_.compute == Compute::native && residuals(p) > 0)
+      fail(StatusCode::unsupported, "'" + p.name +
+                                        "' has residual planes, and an FP4 product reads one plane; use "
+                                        "forward: hi, or compute: auto");
     Weight w;
     w.parameter = &p;
     switch (p.format) {
@@ -225,9 +252,20 @@ BackendNvfp4::Weight& BackendNvfp4::at_id(WeightId weight) {
   return weights_[static_cast<std::size_t>(weight)];
 }
 
+std::int64_t BackendNvfp4::operand_bytes(const Weight& w) {
+  const at::Tensor& planes = w.parameter->planes.codes;
+  const bool shared = planes.defined() && planes.const_data_ptr() == w.operand.codes.const_data_ptr();
+  return w.operand.bytes() - (shared ? static_cast<std::int64_t>(planes.nbytes()) : 0);
+}
+
 std::int64_t BackendNvfp4::clear_eval_cache() noexcept {
   std::int64_t freed = 0;
   for (Weight& w : weights_) {
+    if (setup_.path == Path::training && w.operand_at) {
+      freed += operand_bytes(w);
+      w.operand = {};
+      w.operand_at.reset();
+    }
     if (!w.cache.defined()) continue;
     freed += static_cast<std::int64_t>(w.cache.nbytes());
     w.cache = at::Tensor();
@@ -239,8 +277,11 @@ std::int64_t BackendNvfp4::clear_eval_cache() noexcept {
 
 LinearMemory BackendNvfp4::memory() const noexcept {
   LinearMemory memory;
-  for (const Weight& w : weights_)
+  for (const Weight& w : weights_) {
+    if (w.operand_at)
+      (setup_.path == Path::training ? memory.eval_cache_bytes : memory.weight_bytes) += operand_bytes(w);
     if (w.cache.defined()) memory.eval_cache_bytes += static_cast<std::int64_t>(w.cache.nbytes());
+  }
   if (workspace_.defined()) memory.workspace_bytes = static_cast<std::int64_t>(workspace_.nbytes());
   return memory;
 }

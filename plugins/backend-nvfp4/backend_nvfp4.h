@@ -11,6 +11,10 @@
 // dtype, or hi alone, as the option `forward` says, in everything below. A few rows meet it in strips too,
 // but for hi + lo on CUDA, whose packed kernel reads both planes.
 //
+// With `activations: nvfp4` every product of a quantised weight reads x rounded to NVFP4
+// (TensorCodec::activations) in place of x, and so does dW; nothing else changes. `compute: native`
+// multiplies the codes of both on FP4 tensor cores (native_product.h).
+//
 // Strips are the same on every path, whatever they come from, so a product's bits do not depend on whether
 // the eval cache is on. A global scale that is not a power of two is never multiplied into a 16-bit weight:
 // it is the product's fp32 alpha (see folds() in common.h).
@@ -25,8 +29,10 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "native_product.h"
 #include "options.h"
 #include "tensor_codec.h"
 
@@ -35,6 +41,9 @@ namespace tetrad::backend_nvfp4 {
 class BackendNvfp4 final : public LinearBackend {
  public:
   explicit BackendNvfp4(const Options& options) : options_(read_options(options)) {}
+  // With another product of FP4 operands on whatever device, for tests of all that leads to it.
+  BackendNvfp4(const Options& options, Fp4Product product)
+      : options_(read_options(options)), fp4_product_(product), fp4_is_given_(true) {}
 
   Capability capability(const LinearSetup& setup) const noexcept override;
   Status configure(const LinearSetup& setup) noexcept override;
@@ -65,11 +74,17 @@ class BackendNvfp4 final : public LinearBackend {
     nvfp4::GlobalScale global;
     at::Tensor cache;  // [N, K], the setup's dtype, in the form that products use (see factor)
     std::optional<std::uint64_t> cached_at;
+    Fp4Operand
+        operand;  // compute: native; kept as long as the eval cache is, or the planes on the bridge path
+    std::optional<std::uint64_t> operand_at;
     mutable std::array<const void*, 4> seen{};  // addresses of the values when weight_epoch() last looked
   };
   // A strip of rows in the dtype that the product runs in; the weight is alpha * values.
   using Strip = std::function<void(std::int64_t first, const at::Tensor& values, float alpha)>;
 
+  const char* emulated() const noexcept;  // the capability's name of it
+  std::string why_not_native(at::Device device) const;
+  static std::int64_t operand_bytes(const Weight& w);  // without planes that it shares
   Weight& at_id(WeightId weight);
   bool packs(const Parameter& p) const;
   // How many residual planes of this parameter products see: 0, 1 or 2.
@@ -99,12 +114,17 @@ class BackendNvfp4 final : public LinearBackend {
   bool meets_packed(const Weight& w, const at::Tensor& x) const;
   bool meets_dense(const at::Tensor& x) const;
   at::Tensor strip_product(Weight& w, const at::Tensor& x, bool cached);
+  // compute: native. Of a training pass nothing is kept.
+  Fp4Operand make_operand(Weight& w);
+  at::Tensor native_product(Weight& w, const Fp4Operand& x, bool keep);
   void packed_product(std::span<const WeightId> weights, const at::Tensor& x, std::vector<at::Tensor>& y);
   void dense_product(std::span<const WeightId> weights, const at::Tensor& x, std::vector<at::Tensor>& y);
   void dense_rows(const at::Tensor& x, const std::vector<nvfp4::DenseView>& views,
                   const std::vector<at::Tensor>& y);
 
   BackendOptions options_;
+  Fp4Product fp4_product_ = &fp4_product;
+  bool fp4_is_given_ = false;
   LinearSetup setup_;
   std::optional<TensorCodec> codec_;  // set by configure
   std::vector<Weight> weights_;

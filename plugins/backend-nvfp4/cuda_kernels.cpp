@@ -1,11 +1,16 @@
 // device_kernels() of backend-nvfp4.cuda.so.
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
+#include <cuda_runtime_api.h>
+#include <tetrad/nvfp4/cuda/operand_codec.h>
 #include <tetrad/nvfp4/cuda/packed_linear.h>
 #include <tetrad/nvfp4/cuda/planes.h>
 
 #include <algorithm>
+#include <string>
 #include <type_traits>
 
 #include "common.h"
@@ -20,6 +25,18 @@ using nvfp4::Fp16;
 
 cudaStream_t stream_of(const at::Tensor& t) {
   return c10::cuda::getCurrentCUDAStream(t.device().index()).stream();
+}
+
+// The GlobalScale of x's own amax, on x's device: fp32 [2], encode and decode.
+template <class T>
+at::Tensor activation_scale(const at::Tensor& x) {
+  static_assert(sizeof(nvfp4::GlobalScale) == 2 * sizeof(float));
+  const at::Tensor amax = at::zeros({1}, x.options().dtype(at::kInt));
+  const at::Tensor global = at::empty({2}, x.options().dtype(at::kFloat));
+  auto* bits = write_as<std::uint32_t>(amax);
+  nvfp4::cuda::amax(read_as<T>(x), x.size(0), x.size(1), x.size(1), bits, stream_of(x));
+  nvfp4::cuda::global_scale(bits, nvfp4::EncodeOptions{}, write_as<nvfp4::GlobalScale>(global), stream_of(x));
+  return global;
 }
 
 class CudaKernels final : public DeviceKernels {
@@ -54,6 +71,50 @@ class CudaKernels final : public DeviceKernels {
                                 stream_of(w));
       });
     });
+  }
+
+  void requantize_activations(const at::Tensor& x, const at::Tensor& out) const override {
+    const c10::cuda::CUDAGuard on(x.device());
+    with_type(x.scalar_type(), [&](auto* tag) {
+      using T = std::remove_pointer_t<decltype(tag)>;
+      const at::Tensor global = activation_scale<T>(x);
+      nvfp4::cuda::requantize(read_as<T>(x), x.size(0), x.size(1), read_as<nvfp4::GlobalScale>(global),
+                              write_as<T>(out), {}, stream_of(x));
+    });
+  }
+
+  at::Tensor quantize_activations(const at::Tensor& x, const at::Tensor& codes,
+                                  const at::Tensor& scales) const override {
+    const c10::cuda::CUDAGuard on(x.device());
+    at::Tensor global;
+    with_type(x.scalar_type(), [&](auto* tag) {
+      using T = std::remove_pointer_t<decltype(tag)>;
+      global = activation_scale<T>(x);
+      nvfp4::cuda::quantize_operand(read_as<T>(x), x.size(0), x.size(1), x.size(1), nvfp4::Operand{},
+                                    read_as<nvfp4::GlobalScale>(global), nvfp4::EncodeOptions{},
+                                    write_as<std::uint8_t>(codes), write_as<std::uint8_t>(scales), {},
+                                    stream_of(x));
+    });
+    return global.narrow(0, 1, 1);
+  }
+
+  void swizzle(const at::Tensor& scales, const at::Tensor& out) const override {
+    const c10::cuda::CUDAGuard on(scales.device());
+    nvfp4::cuda::swizzle_scales(read_as<std::uint8_t>(scales), scales.size(0), scales.size(1),
+                                write_as<std::uint8_t>(out), stream_of(scales));
+  }
+
+  std::string why_no_fp4(at::Device device) const override {
+    const int index = device.has_index() ? device.index() : c10::cuda::current_device();
+    int major = 0, minor = 0;
+    if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index) != cudaSuccess ||
+        cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index) != cudaSuccess) {
+      cudaGetLastError();
+      return "the compute capability of " + device.str() + " cannot be read";
+    }
+    if (major >= 10) return "";
+    return device.str() + " has compute capability " + std::to_string(major) + "." + std::to_string(minor) +
+           " (sm_" + std::to_string(10 * major + minor) + ")";
   }
 
   bool takes_packed(std::int64_t rows, at::ScalarType dtype, int residuals) const noexcept override {

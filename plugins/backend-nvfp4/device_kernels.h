@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "plane_tensors.h"
@@ -30,6 +31,15 @@ class DeviceKernels {
   virtual void dequantize(const PlaneTensors& planes, float scale, const at::Tensor& out) const = 0;
   virtual void requantize(const at::Tensor& w, nvfp4::GlobalScale global, float scale,
                           const at::Tensor& out) const = 0;
+
+  // TensorCodec::activations and packed_activations on contiguous x; the second returns the decode scale,
+  // fp32 [1]. The global scale never leaves the device.
+  virtual void requantize_activations(const at::Tensor& x, const at::Tensor& out) const = 0;
+  virtual at::Tensor quantize_activations(const at::Tensor& x, const at::Tensor& codes,
+                                          const at::Tensor& scales) const = 0;
+  virtual void swizzle(const at::Tensor& scales, const at::Tensor& out) const = 0;
+  // Why `device` has no products of two FP4 operands, with what it is; empty: it has.
+  virtual std::string why_no_fp4(at::Device device) const = 0;
 
   // Whether packed_products takes `rows` rows of x in this dtype for weights with so many residual planes.
   virtual bool takes_packed(std::int64_t rows, at::ScalarType dtype, int residuals) const noexcept = 0;

@@ -22,6 +22,7 @@ constexpr Names<nvfp4::Profile, 4> kProfile{{{"te", nvfp4::Profile::te},
 constexpr Names<nvfp4::GlobalRule, 2> kGlobal{
     {{"power_of_two", nvfp4::GlobalRule::power_of_two}, {"exact", nvfp4::GlobalRule::exact}}};
 constexpr Names<bool, 2> kForward{{{"hi+lo", true}, {"hi", false}}};
+constexpr Names<bool, 2> kActivations{{{"dense", false}, {"nvfp4", true}}};
 constexpr Names<bool, 2> kPacked{{{"packed", true}, {"dense", false}}};
 
 template <class T, std::size_t N>
@@ -41,6 +42,7 @@ BackendOptions read_options(const Options& options) {
   BackendOptions o;
   o.eval_cache = options.get<bool>("eval_cache");
   o.compute = read(options, "compute", kCompute);
+  o.quantise_activations = read(options, "activations", kActivations);
   o.encode.profile = read(options, "profile", kProfile);
   o.encode.global = read(options, "global_scale", kGlobal);
   o.pack_head = read(options, "head", kPacked);

@@ -17,6 +17,7 @@ struct BackendOptions {
   nvfp4::EncodeOptions encode;
   bool pack_head = true;
   bool pack_embedding = false;
+  bool quantise_activations = false;  // products read x in NVFP4 where the weight is in NVFP4
   bool forward_lo = true;  // a parameter with residual planes is their sum in every product; false: hi alone
 };
 

@@ -1,6 +1,7 @@
 // The computing half of BackendNvfp4: strips of a dequantised weight, and the products over them.
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
@@ -230,25 +231,68 @@ at::Tensor BackendNvfp4::strip_product(Weight& w, const at::Tensor& x, bool cach
   return y;
 }
 
+Fp4Operand BackendNvfp4::make_operand(Weight& w) {
+  const Parameter& p = *w.parameter;
+  const float decode_by = decode_scale(w);
+  const at::Tensor decode =
+      at::full({1}, decode_by, at::TensorOptions().dtype(at::kFloat).device(setup_.device));
+  if (w.source == Source::planes) return fp4_operand(*codec_, p.planes.codes, p.planes.scales, decode, true);
+  const std::int64_t padded = nvfp4::packed_cols(p.shape[1]);
+  const auto bytes = at::TensorOptions().dtype(at::kByte).device(setup_.device);
+  const at::Tensor codes = at::empty({p.shape[0], padded / 2}, bytes);
+  const at::Tensor scales = at::empty({p.shape[0], padded / nvfp4::kBlock}, bytes);
+  codec_->quantize(p.dense, w.global, codes, scales);
+  return fp4_operand(*codec_, codes, scales, decode, true);
+}
+
+at::Tensor BackendNvfp4::native_product(Weight& w, const Fp4Operand& x, bool keep) {
+  if (!keep) return fp4_product_(x, make_operand(w), setup_.dtype);
+  if (w.operand_at != w.parameter->version) {
+    w.operand_at.reset();
+    w.operand = {};
+    w.operand = make_operand(w);
+    w.operand_at = w.parameter->version;
+    ++epoch_;
+  }
+  return fp4_product_(x, w.operand, setup_.dtype);
+}
+
 Status BackendNvfp4::forward(std::span<const WeightId> weights, const at::Tensor& x, Pass pass,
                              std::vector<at::Tensor>& y) noexcept {
   return torch_guarded([&] {
     const bool cached = setup_.path == Path::training && pass == Pass::eval && options_.eval_cache;
     bool packed = !weights.empty(), dense = packed;
+    std::size_t quantised = 0;
     for (const WeightId id : weights) {
       Weight& w = at_id(id);
       check_matrix("forward: x", x, w.parameter->shape[1], setup_, *w.parameter);
       packed = packed && meets_packed(w, x);
       dense = dense && meets_dense(x) && (cached || w.source == Source::as_is);
+      if (options_.quantise_activations && w.source != Source::as_is) ++quantised;
     }
     std::vector<at::Tensor> results;
     results.reserve(weights.size());
-    if (packed)
-      packed_product(weights, x, results);
-    else if (dense)
-      dense_product(weights, x, results);
-    else
-      for (const WeightId id : weights) results.push_back(strip_product(at_id(id), x, cached));
+    // Weights that stay dense read x itself, whoever shares it with them.
+    const bool native = options_.compute == Compute::native && quantised > 0;
+    const at::Tensor rounded = quantised > 0 && !native ? codec_->activations(x) : x;
+    if (native) {
+      const Fp4Operand operand = activation_operand(*codec_, x);
+      for (const WeightId id : weights) {
+        Weight& w = at_id(id);
+        results.push_back(w.source == Source::as_is
+                              ? strip_product(w, x, cached)
+                              : native_product(w, operand, cached || setup_.path == Path::bridge));
+      }
+    } else if (packed) {
+      packed_product(weights, rounded, results);
+    } else if (dense && (quantised == 0 || quantised == weights.size())) {
+      dense_product(weights, rounded, results);
+    } else {
+      for (const WeightId id : weights) {
+        Weight& w = at_id(id);
+        results.push_back(strip_product(w, w.source == Source::as_is ? x : rounded, cached));
+      }
+    }
     y = std::move(results);
   });
 }
@@ -307,11 +351,14 @@ Status BackendNvfp4::grad_input(WeightId weight, const at::Tensor& dy, at::Tenso
 Status BackendNvfp4::grad_weight(WeightId weight, const at::Tensor& dy, const at::Tensor& x,
                                  at::Tensor& dw) noexcept {
   return torch_guarded([&] {
-    const Parameter& p = *at_id(weight).parameter;
+    const Weight& w = at_id(weight);
+    const Parameter& p = *w.parameter;
     check_matrix("grad_weight: dy", dy, p.shape[0], setup_, p);
     check_matrix("grad_weight: x", x, p.shape[1], setup_, p);
     const at::ScalarType dtype = product_dtype();
-    dw = at::mm(dy.to(dtype).t(), x.to(dtype)).to(setup_.dtype);
+    const bool rounds = options_.quantise_activations && w.source != Source::as_is;
+    const at::Tensor read = rounds ? codec_->activations(x) : x;
+    dw = at::mm(dy.to(dtype).t(), read.to(dtype)).to(setup_.dtype);
   });
 }
 

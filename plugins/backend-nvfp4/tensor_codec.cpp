@@ -1,9 +1,13 @@
 #include "tensor_codec.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/full.h>
 #include <c10/core/ScalarType.h>
 #include <tetrad/base/status.h>
 #include <tetrad/nvfp4/reference.h>
+#include <tetrad/nvfp4/scale_layout.h>
 
 #include <algorithm>
 #include <mutex>
@@ -140,6 +144,46 @@ void TensorCodec::requantize(const at::Tensor& w, nvfp4::GlobalScale global, flo
       });
     });
   });
+}
+
+at::Tensor TensorCodec::activations(const at::Tensor& x) const {
+  const at::Tensor from = x.contiguous(), out = at::empty_like(from);
+  if (kernels_ != nullptr) {
+    kernels_->requantize_activations(from, out);
+  } else {
+    const TensorCodec own({}, reference_, at::kCPU);
+    const nvfp4::GlobalScale global = nvfp4::power_of_two_scale(own.amax(from).value);
+    own.requantize(from, global, global.decode, out);
+  }
+  return out;
+}
+
+PackedActivations TensorCodec::packed_activations(const at::Tensor& x) const {
+  const at::Tensor from = x.contiguous();
+  const std::int64_t padded = packed_cols(x.size(1));
+  const auto options = at::TensorOptions().dtype(at::kByte).device(x.device());
+  PackedActivations packed;
+  packed.codes = at::empty({x.size(0), padded / 2}, options);
+  packed.scales = at::empty({x.size(0), padded / kBlock}, options);
+  if (kernels_ != nullptr) {
+    packed.decode = kernels_->quantize_activations(from, packed.codes, packed.scales);
+  } else {
+    const TensorCodec own({}, reference_, at::kCPU);
+    const nvfp4::GlobalScale global = nvfp4::power_of_two_scale(own.amax(from).value);
+    own.quantize(from, global, packed.codes, packed.scales);
+    packed.decode = at::full({1}, global.decode, options.dtype(at::kFloat));
+  }
+  return packed;
+}
+
+at::Tensor TensorCodec::swizzle(const at::Tensor& scales) const {
+  const at::Tensor out = at::empty({nvfp4::swizzled_size(scales.size(0), scales.size(1))}, scales.options());
+  if (kernels_ != nullptr)
+    kernels_->swizzle(scales, out);
+  else
+    nvfp4::swizzle_scales(read_as<std::uint8_t>(scales), scales.size(0), scales.size(1),
+                          write_as<std::uint8_t>(out));
+  return out;
 }
 
 int threads_seen() {

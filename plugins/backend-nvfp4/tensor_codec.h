@@ -17,6 +17,11 @@
 
 namespace tetrad::backend_nvfp4 {
 
+// Activations as codes: uint8 [T, Kp / 2], uint8 [T, Kp / 16], fp32 [1].
+struct PackedActivations {
+  at::Tensor codes, scales, decode;
+};
+
 class TensorCodec {
  public:
   TensorCodec(const nvfp4::EncodeOptions& encode, bool reference, at::Device device);
@@ -33,6 +38,15 @@ class TensorCodec {
   void dequantize(const PlaneTensors& planes, float scale, const at::Tensor& out) const;
   // dequantize(quantize(w)), without storing the codes.
   void requantize(const at::Tensor& w, nvfp4::GlobalScale global, float scale, const at::Tensor& out) const;
+
+  // x [T, K], bf16 or fp32, to NVFP4 and back, in x's dtype and exact in it: profile te, blocks of 1 x 16,
+  // the power-of-two global scale of x's own amax, found on x's device without a synchronisation. Values that
+  // are not finite come back as a block of NaN. On a device this needs kernels.
+  at::Tensor activations(const at::Tensor& x) const;
+  // The same as codes.
+  PackedActivations packed_activations(const at::Tensor& x) const;
+  // Block scales [R, Kp / 16] in tiles of 128 x 4, flat (tetrad/nvfp4/scale_layout.h).
+  at::Tensor swizzle(const at::Tensor& scales) const;
 
  private:
   nvfp4::EncodeOptions encode_;

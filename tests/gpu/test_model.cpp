@@ -41,6 +41,7 @@ struct Rig {
       : model_config(model::ModelConfig::parse(config(), "tiny config")),
         backend(Options({{"eval_cache", true},
                          {"compute", std::string("auto")},
+                         {"activations", std::string("dense")},
                          {"profile", std::string("te")},
                          {"global_scale", std::string("power_of_two")},
                          {"forward", std::string("hi+lo")},

@@ -77,11 +77,13 @@ __global__ void quantize_rows_kernel(const T* x, std::int64_t blocks, std::int64
   }
 }
 
-// 1 x 16: what quantise and dequantise would give one after the other.
+// 1 x 16: what quantise and dequantise would give one after the other. A global scale on the device brings
+// its own decode scale.
 template <bool kFlat, class T, class Out>
 __global__ void requantize_kernel(const T* x, std::int64_t blocks, std::int64_t cols, GlobalSource global,
                                   float decode_scale, Out* out, NonFiniteReport report) {
   const GlobalScale g = global.get();
+  if (global.device != nullptr) decode_scale = g.decode;
   for (std::int64_t i = first_thread(); i < blocks; i += thread_count()) {
     float values[16];
     load_block_at<kFlat>(x, i, cols, cols, values);
@@ -186,6 +188,20 @@ void quantize_from(const T* x, std::int64_t rows, std::int64_t cols, std::int64_
   check_launch("quantise");
 }
 
+template <class T, class Out>
+void requantize_from(const T* x, std::int64_t rows, std::int64_t cols, const GlobalSource& source,
+                     float decode_scale, Out* out, NonFiniteReport report, Stream stream) {
+  if (rows <= 0 || cols <= 0) return;
+  const std::int64_t blocks = block_count(rows, cols);
+  if (is_flat(x, cols, cols) && is_flat(out, cols, cols))
+    requantize_kernel<true, T, Out>
+        <<<grid_for(blocks), kThreads, 0, stream>>>(x, blocks, cols, source, decode_scale, out, report);
+  else
+    requantize_kernel<false, T, Out>
+        <<<grid_for(blocks), kThreads, 0, stream>>>(x, blocks, cols, source, decode_scale, out, report);
+  check_launch("requantise");
+}
+
 // Whether dequantize_pairs_kernel serves: the last factor must be a T.
 template <class T>
 bool takes_pairs(float decode_scale) {
@@ -237,16 +253,13 @@ template <class T, class Out>
 void requantize(const T* x, std::int64_t rows, std::int64_t cols, GlobalScale global, float decode_scale,
                 Out* out, NonFiniteReport report, Stream stream) {
   check_decode_scale<Out>(decode_scale);
-  if (rows <= 0 || cols <= 0) return;
-  const std::int64_t blocks = block_count(rows, cols);
-  const GlobalSource source{nullptr, global};
-  if (is_flat(x, cols, cols) && is_flat(out, cols, cols))
-    requantize_kernel<true, T, Out>
-        <<<grid_for(blocks), kThreads, 0, stream>>>(x, blocks, cols, source, decode_scale, out, report);
-  else
-    requantize_kernel<false, T, Out>
-        <<<grid_for(blocks), kThreads, 0, stream>>>(x, blocks, cols, source, decode_scale, out, report);
-  check_launch("requantise");
+  requantize_from(x, rows, cols, GlobalSource{nullptr, global}, decode_scale, out, report, stream);
+}
+
+template <class T, class Out>
+void requantize(const T* x, std::int64_t rows, std::int64_t cols, const GlobalScale* global, Out* out,
+                NonFiniteReport report, Stream stream) {
+  requantize_from(x, rows, cols, GlobalSource{global, {}}, 1.0f, out, report, stream);
 }
 
 template <class T>
@@ -286,6 +299,8 @@ void dequantize(const std::uint8_t* codes, const std::uint8_t* scales, float dec
   template void dequantize<T>(const std::uint8_t*, const std::uint8_t*, float, std::int64_t, std::int64_t, \
                               T*, Stream);                                                                 \
   template void requantize<T, T>(const T*, std::int64_t, std::int64_t, GlobalScale, float, T*,             \
+                                 NonFiniteReport, Stream);                                                 \
+  template void requantize<T, T>(const T*, std::int64_t, std::int64_t, const GlobalScale*, T*,             \
                                  NonFiniteReport, Stream);
 TETRAD_INSTANTIATE(float)
 TETRAD_INSTANTIATE(Bf16)

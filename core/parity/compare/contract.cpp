@@ -17,10 +17,10 @@ namespace {
 constexpr double terms = 256;          // of "times sqrt(K)": sums are made in blocks of about that many
 constexpr double peak_to_error = 2.3;  // rms error of a dense format, in units of bound * rms: 4 / sqrt(3)
 
-// Options of the linear backend that say which values its weights take.
-constexpr std::array<std::string_view, 5> weight_options = {
-    "linear.options.profile", "linear.options.global_scale", "linear.options.forward", "linear.options.head",
-    "linear.options.embedding"};
+// Options of the linear backend that say which values its weights take, and whether x is rounded like them.
+constexpr std::array<std::string_view, 6> weight_options = {
+    "linear.options.profile", "linear.options.global_scale", "linear.options.forward",
+    "linear.options.head",    "linear.options.embedding",    "linear.options.activations"};
 
 struct Bound {
   double value = 0;

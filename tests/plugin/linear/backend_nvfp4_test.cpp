@@ -34,6 +34,7 @@ struct Choice {
 Options options(const Choice& c = {}) {
   return Options({{"eval_cache", c.eval_cache},
                   {"compute", c.compute},
+                  {"activations", std::string("dense")},
                   {"profile", c.profile},
                   {"global_scale", c.global},
                   {"forward", c.forward},

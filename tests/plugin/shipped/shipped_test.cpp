@@ -29,6 +29,7 @@ plugin::Plugin& loaded(const std::string& kind, const std::string& id) {
 Options nvfp4_options(const std::string& compute = "auto", const std::string& head = "packed") {
   return Options({{"eval_cache", true},
                   {"compute", compute},
+                  {"activations", std::string("dense")},
                   {"profile", std::string("te")},
                   {"global_scale", std::string("power_of_two")},
                   {"forward", std::string("hi+lo")},

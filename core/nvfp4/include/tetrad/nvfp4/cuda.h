@@ -53,6 +53,12 @@ template <class T, class Out>
 void requantize(const T* x, std::int64_t rows, std::int64_t cols, GlobalScale global, float decode_scale,
                 Out* out, NonFiniteReport report, Stream stream);
 
+// The same with the scale where cuda::global_scale left it, decoded by its own decode scale, which must be a
+// power of two when Out has 16 bits (GlobalRule::power_of_two makes it one).
+template <class T, class Out>
+void requantize(const T* x, std::int64_t rows, std::int64_t cols, const GlobalScale* global, Out* out,
+                NonFiniteReport report, Stream stream);
+
 // As in codec.h, with the scale given by the host; the same rule for 16-bit outputs. T is float, Bf16 or
 // Fp16.
 template <class T>
