@@ -73,7 +73,7 @@ extern "C" [[gnu::visibility("default")]] tetrad::DeviceRuntime* tetrad_device_r
 extern "C" [[gnu::visibility("default")]] bool tetrad_cap_memory_v1(int index, double fraction,
                                                                     std::string& why) noexcept {
   try {
-    make_ready();
+    tetrad::make_ready();
     c10::cuda::CUDACachingAllocator::setMemoryFraction(fraction, static_cast<c10::DeviceIndex>(index));
     return true;
   } catch (const std::exception& e) {
