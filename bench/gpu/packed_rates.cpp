@@ -13,6 +13,7 @@ using nvfp4::Bf16;
 using nvfp4::cuda::PackedEpilogue;
 using nvfp4::cuda::PackedLinear;
 using nvfp4::cuda::PackedPlan;
+using nvfp4::cuda::RingPlan;
 
 // `copies` of one group of weights with their results.
 class Group {
@@ -46,6 +47,10 @@ class Group {
   int copies() const { return static_cast<int>(weights_.size()); }
   PackedPlan plan() const { return nvfp4::cuda::plan_packed(row_tiles(), shape_.k, shape_.silu_mul); }
 
+  bool takes(const RingPlan& plan, int m) const {
+    return nvfp4::cuda::ring_takes(plan, m, shape_.k, weights_[0]);
+  }
+
   void launch(int copy, int m, const PackedPlan& plan, cudaStream_t stream) const {
     nvfp4::cuda::packed_linear_planned(
         plan, x_[0].as<Bf16>(), m, shape_.k, shape_.k, weights_[static_cast<std::size_t>(copy)],
@@ -59,6 +64,26 @@ class Group {
   std::vector<std::vector<PackedLinear>> weights_;
 };
 
+nlohmann::json rates(const Context& context, double bytes, double ms) {
+  const double rate = bytes / (ms * 1e-3);
+  return {{"us", ms * 1e3}, {"gb_s", rate / 1e9}, {"share_of_copy", rate / context.copy_rate}};
+}
+
+void describe(const PackedPlan& plan, nlohmann::json& row) {
+  if (plan.ring) {
+    const RingPlan& r = plan.through;
+    row.update({{"ring_warps", r.warps},
+                {"groups", r.groups},
+                {"stages", r.stages},
+                {"slots", r.slots},
+                {"blocks", r.blocks},
+                {"shared", r.shared},
+                {"bulk", r.bulk}});
+  } else {
+    row.update({{"warps", plan.warps}, {"tiles", plan.tiles}});
+  }
+}
+
 nlohmann::json measure(const Context& context, const Group& group, int m, const PackedPlan& plan) {
   const double ms = median_graph_ms(context.stream,
                                     [&] {
@@ -66,14 +91,54 @@ nlohmann::json measure(const Context& context, const Group& group, int m, const 
                                         group.launch(c, m, plan, context.stream);
                                     }) /
                     group.copies();
-  const double rate = group.bytes() / (ms * 1e-3);
-  return {{"what", group.shape().name},
-          {"rows_of_x", m},
-          {"warps", plan.warps},
-          {"tiles", plan.tiles},
-          {"us", ms * 1e3},
-          {"gb_s", rate / 1e9},
-          {"share_of_copy", rate / context.copy_rate}};
+  nlohmann::json row = {{"what", group.shape().name}, {"rows_of_x", m}};
+  describe(plan, row);
+  row.update(rates(context, group.bytes(), ms));
+  return row;
+}
+
+PackedPlan through(const RingPlan& ring) {
+  PackedPlan plan;
+  plan.ring = true;
+  plan.through = ring;
+  return plan;
+}
+
+// Every shape of the ring that might pay: warps, their groups, shared memory and blocks of a multiprocessor,
+// and how it is filled.
+std::vector<RingPlan> ring_plans() {
+  struct Room {
+    int blocks, shared, stages;
+  };
+  std::vector<RingPlan> plans;
+  for (const int warps : {10, 5, 20}) {
+    for (const int groups : {1, 2}) {
+      for (const Room room : {Room{1, nvfp4::cuda::kSmallShared, 32}, Room{1, 56 * 1024, 32},
+                              Room{1, 200 * 1024, 32}, Room{2, nvfp4::cuda::kSmallShared, 32}}) {
+        for (const bool bulk : {true, false}) {
+          if (!bulk && (groups == 2 || warps != 10)) continue;
+          if (warps * groups > 20) continue;
+          plans.push_back({warps, groups, room.stages, 4, room.blocks, room.shared, bulk});
+        }
+      }
+    }
+  }
+  return plans;
+}
+
+// The linears of 36 layers in one graph.
+nlohmann::json measure_layers(const Context& context, const std::vector<Group>& groups, int m,
+                              const std::function<PackedPlan(const Group&)>& plan_of) {
+  double bytes = 0.0;
+  for (const Group& group : groups) bytes += group.bytes() * group.copies();
+  const double ms = median_graph_ms(context.stream, [&] {
+    for (int layer = 0; layer < groups[0].copies(); ++layer) {
+      for (const Group& group : groups) group.launch(layer, m, plan_of(group), context.stream);
+    }
+  });
+  nlohmann::json row = {{"what", "linears of 36 layers, one graph"}, {"rows_of_x", m}};
+  row.update(rates(context, bytes, ms));
+  return row;
 }
 
 }  // namespace
@@ -90,30 +155,30 @@ nlohmann::json packed_rates(const Context& context) {
     if (!context.sweep) continue;
     for (int tiles = shape.silu_mul ? 2 : 1; tiles <= (shape.silu_mul ? 2 : 4); tiles *= 2) {
       for (int warps = 1; warps <= nvfp4::cuda::kMaxPackedWarps; ++warps) {
-        nlohmann::json row = measure(context, group, 1, {warps, tiles});
+        nlohmann::json row = measure(context, group, 1, {warps, tiles, false, {}});
         row["what"] = std::string("sweep ") + shape.name;
         out.push_back(std::move(row));
       }
     }
-  }
-  constexpr int kLayers = 36;
-  std::vector<Group> groups;
-  double bytes = 0.0;
-  for (const LinearShape& shape : layer_shapes()) {
-    groups.emplace_back(shape, kLayers);
-    bytes += groups.back().bytes() * kLayers;
-  }
-  const double ms = median_graph_ms(context.stream, [&] {
-    for (int layer = 0; layer < kLayers; ++layer) {
-      for (const Group& group : groups) group.launch(layer, 1, group.plan(), context.stream);
+    for (const RingPlan& ring : ring_plans()) {
+      for (const int m : {1, 2, 4, 8, 16}) {
+        if (!group.takes(ring, m)) continue;
+        nlohmann::json row = measure(context, group, m, through(ring));
+        row["what"] = std::string("ring ") + shape.name;
+        out.push_back(std::move(row));
+      }
     }
-  });
-  const double rate = bytes / (ms * 1e-3);
-  out.push_back({{"what", "linears of 36 layers, one graph"},
-                 {"rows_of_x", 1},
-                 {"us", ms * 1e3},
-                 {"gb_s", rate / 1e9},
-                 {"share_of_copy", rate / context.copy_rate}});
+  }
+  std::vector<Group> groups;
+  for (const LinearShape& shape : layer_shapes()) groups.emplace_back(shape, 36);
+  out.push_back(measure_layers(context, groups, 1, [](const Group& group) { return group.plan(); }));
+  if (!context.sweep) return out;
+  for (const RingPlan& ring : ring_plans()) {
+    nlohmann::json row = measure_layers(context, groups, 1, [&](const Group&) { return through(ring); });
+    describe(through(ring), row);
+    row["what"] = "ring, linears of 36 layers, one graph";
+    out.push_back(std::move(row));
+  }
   return out;
 }
 

@@ -7,28 +7,12 @@
 #pragma once
 
 #include <tetrad/nvfp4/cuda/early_launch.h>
-#include <tetrad/nvfp4/cuda/packed_linear.h>
 
-#include <type_traits>
-
+#include "nvfp4/cuda/packed_common.cuh"
 #include "nvfp4/cuda/packed_plan.h"
+#include "nvfp4/cuda/tensor_core.cuh"
 
 namespace tetrad::nvfp4::cuda {
-
-struct PackedLinearArgs {
-  const void* x = nullptr;
-  int m = 0;
-  bool x_vector = false;  // x and its rows are 16-byte aligned
-  Moves moves{};
-  bool float_out = false;
-  PackedEpilogue epilogue = PackedEpilogue::store;
-  int count = 0;
-  int k = 0;
-  int k_padded = 0;
-  std::int64_t x_stride = 0;
-  PackedLinear weight[kMaxPackedGroup];
-  int first_block[kMaxPackedGroup] = {};  // of the grid
-};
 
 // Weights are read once: past the first-level cache.
 __device__ inline uint4 load_stream(const std::uint8_t* p) {
@@ -39,24 +23,6 @@ __device__ inline uint4 load_stream(const std::uint8_t* p) {
   return v;
 }
 
-template <class T>
-__device__ inline void mma(float (&c)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2,
-                           std::uint32_t a3, std::uint32_t b0, std::uint32_t b1) {
-  if constexpr (std::is_same_v<T, Bf16>) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-        "{%0,%1,%2,%3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-  } else {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-        "{%0,%1,%2,%3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-  }
-}
-
 // What a lane holds of one row in one chunk: 32 codes and their two block scales.
 template <bool kLo>
 struct RowPiece {
@@ -64,13 +30,6 @@ struct RowPiece {
   std::uint32_t lo[kLo ? 4 : 1];
   std::uint32_t scales;  // the first in the low byte
 };
-
-__device__ inline void put(const uint4 v, std::uint32_t (&words)[4]) {
-  words[0] = v.x;
-  words[1] = v.y;
-  words[2] = v.z;
-  words[3] = v.w;
-}
 
 // 32 columns that begin `at` bytes behind the first code of the weight; the first `left` of them exist, the
 // others read as zero codes with scale zero. Eight bytes of codes go with one scale, so one offset serves all
@@ -107,23 +66,6 @@ __device__ inline void load_piece(const PackedLinear& w, std::uint32_t at, int l
   }
 }
 
-// Elements [k, k + 8) of a row of x as four pairs in the order of activation_pairs; zero from `cols` on.
-template <class T>
-__device__ inline void load_x(const T* row, int k, int cols, bool vector, std::uint32_t (&pairs)[4]) {
-  std::uint32_t x[4];
-  if (vector && k + 8 <= cols) {
-    put(*reinterpret_cast<const uint4*>(row + k), x);
-  } else {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const std::uint32_t even = k + 2 * i < cols ? row[k + 2 * i].bits : 0u;
-      const std::uint32_t odd = k + 2 * i + 1 < cols ? row[k + 2 * i + 1].bits : 0u;
-      x[i] = even | (odd << 16);
-    }
-  }
-  activation_pairs(x, pairs);
-}
-
 // x in shared memory: units of eight elements, sixteen to a chunk, those that four lanes read together side
 // by side. A row is padded by four units so that two rows lie in different banks.
 inline constexpr int kChunkUnits = kChunkCols / 8;
@@ -154,18 +96,9 @@ __device__ inline void multiply(const RowPiece<kLo>& row, int word, const std::u
   }
 }
 
-template <class T>
-__device__ inline float rounded(float v) {
-  return to_float(from_float<T>(v));
-}
-
-template <class T>
-__device__ inline float silu(float g) {
-  return rounded<T>(g / (1.0f + expf(-g)));
-}
-
 template <class T, int kBatches, int kTiles, bool kWide, bool kLo, bool kStaged>
-__global__ void __launch_bounds__(kMaxPackedWarps * 32, kTiles == 1 && kBatches == 1 && !kLo ? 2 : 1)
+__global__ void __launch_bounds__(kMaxPackedWarps * 32,
+                                  kTiles == 1 && kBatches == 1 && !kLo && kStaged ? 2 : 1)
     packed_linear_kernel(const __grid_constant__ PackedLinearArgs args) {
   constexpr int kDepth = (kTiles == 1 ? 6 : (kTiles == 2 ? 4 : 2)) / (kLo ? 2 : 1);
   constexpr int kCols = 8 * kBatches;
@@ -182,9 +115,9 @@ __global__ void __launch_bounds__(kMaxPackedWarps * 32, kTiles == 1 && kBatches 
   const bool paired = args.epilogue == PackedEpilogue::silu_mul;
   int which = 0;
   if (!paired) {
-    while (which + 1 < args.count && static_cast<int>(blockIdx.x) >= args.first_block[which + 1]) ++which;
+    while (which + 1 < args.count && static_cast<int>(blockIdx.x) >= args.first[which + 1]) ++which;
   }
-  const int block = static_cast<int>(blockIdx.x) - args.first_block[which];
+  const int block = static_cast<int>(blockIdx.x) - args.first[which];
   const int first_row = block * kTileRows * (paired ? 1 : kTiles);
   const int rows = static_cast<int>(args.weight[which].rows);
 
@@ -242,6 +175,26 @@ __global__ void __launch_bounds__(kMaxPackedWarps * 32, kTiles == 1 && kBatches 
     for (int d = 0; d < kDepth; ++d) {
       const int chunk = base + d;
       if (chunk < end) {
+        // Rows that x does not have are zeros, and must cost nothing: with one row they are seven lanes in
+        // eight. Loads past shared memory are all on their way before the first is needed.
+        std::uint32_t pairs[4][kBatches][4] = {};
+        const auto read_x = [&](int word) {
+#pragma unroll
+          for (int b = 0; b < kBatches; ++b) {
+            const int row = g + 8 * b;
+            if (row < args.m) {
+              if constexpr (kStaged)
+                put(shared[row * row_units + staged_unit(chunk, t, word)], pairs[word][b]);
+              else
+                load_x(x + row * args.x_stride, chunk * kChunkCols + t * kLaneCols + 8 * word, args.k,
+                       args.x_vector, pairs[word][b]);
+            }
+          }
+        };
+        if constexpr (!kStaged) {
+#pragma unroll
+          for (int word = 0; word < 4; ++word) read_x(word);
+        }
         std::uint32_t scale[kTiles][2], quarter[kTiles][2];
 #pragma unroll
         for (int tile = 0; tile < kTiles; ++tile) {
@@ -255,24 +208,11 @@ __global__ void __launch_bounds__(kMaxPackedWarps * 32, kTiles == 1 && kBatches 
         }
 #pragma unroll
         for (int word = 0; word < 4; ++word) {
-          // Rows that x does not have are zeros, and must cost nothing: with one row they are seven lanes in
-          // eight.
-          std::uint32_t pairs[kBatches][4] = {};
-#pragma unroll
-          for (int b = 0; b < kBatches; ++b) {
-            const int row = g + 8 * b;
-            if (row < args.m) {
-              if constexpr (kStaged)
-                put(shared[row * row_units + staged_unit(chunk, t, word)], pairs[b]);
-              else
-                load_x(x + row * args.x_stride, chunk * kChunkCols + t * kLaneCols + 8 * word, args.k,
-                       args.x_vector, pairs[b]);
-            }
-          }
+          if constexpr (kStaged) read_x(word);
 #pragma unroll
           for (int tile = 0; tile < kTiles; ++tile)
-            multiply<T, kLo, kBatches>(stage[d][tile], word, scale[tile], quarter[tile], args.moves, pairs,
-                                       sums[tile]);
+            multiply<T, kLo, kBatches>(stage[d][tile], word, scale[tile], quarter[tile], args.moves,
+                                       pairs[word], sums[tile]);
         }
         if (chunk + kDepth < end) fetch(chunk + kDepth, stage[d]);
       }
@@ -305,20 +245,12 @@ __global__ void __launch_bounds__(kMaxPackedWarps * 32, kTiles == 1 && kBatches 
     const int out_row = first_row + tile * kTileRows + row;
     if (out_row >= rows) continue;
     const PackedLinear& w = args.weight[which];
-    const std::int64_t at = col * w.y_stride + out_row;
     const float value = total(tile, col, row) * w.alpha;
     if (paired) {
-      if constexpr (kTiles == 2) {
-        const float up = total(1, col, row) * args.weight[1].alpha;
-        static_cast<T*>(w.y)[at] = from_float<T>(silu<T>(rounded<T>(value)) * rounded<T>(up));
-      }
-    } else if (args.float_out) {
-      static_cast<float*>(w.y)[at] = value;
-    } else if (args.epilogue == PackedEpilogue::add) {
-      T* y = static_cast<T*>(w.y) + at;
-      *y = from_float<T>(rounded<T>(value) + to_float(*y));
+      if constexpr (kTiles == 2)
+        store_gated<T>(args, col, out_row, value, total(1, col, row) * args.weight[1].alpha);
     } else {
-      static_cast<T*>(w.y)[at] = from_float<T>(value);
+      store_product<T>(args, w, col, out_row, value);
     }
   }
 }

@@ -10,6 +10,7 @@
 
 #include "nvfp4/cuda/packed_linear.cuh"
 #include "nvfp4/cuda/packed_plan.h"
+#include "nvfp4/cuda/packed_ring_launch.cuh"
 
 namespace tetrad::nvfp4::cuda {
 
@@ -126,6 +127,12 @@ void packed_linear_planned(const PackedPlan& plan, const T* x, int m, std::int64
   args.k = static_cast<int>(k);
   args.k_padded = static_cast<int>(packed_cols(k));
   args.x_stride = x_stride;
+  if (plan.ring && ring_takes(plan.through, m, k, weights)) {
+    PackedRingArgs through;
+    through.linear = args;
+    std::copy(weights.begin(), weights.end(), through.linear.weight);
+    return launch_ring<T>(plan.through, through, stream);
+  }
 
   bool wide = args.k_padded % 32 == 0;
   for (const PackedLinear& w : weights) {
@@ -150,7 +157,7 @@ void packed_linear_planned(const PackedPlan& plan, const T* x, int m, std::int64
   std::int64_t blocks = 0;
   for (std::size_t i = 0; i < weights.size(); ++i) {
     args.weight[i] = weights[i];
-    args.first_block[i] = static_cast<int>(blocks);
+    args.first[i] = static_cast<int>(blocks);
     if (paired && i == 1) break;
     blocks += (weights[i].rows + block_rows - 1) / block_rows;
   }

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "nvfp4/cuda/fragment.h"
+#include "nvfp4/cuda/ring_plan.h"
 
 namespace tetrad::nvfp4::cuda {
 
@@ -16,8 +17,10 @@ inline constexpr int kTileRows = 8;
 inline constexpr int kMaxPackedWarps = 16;
 
 struct PackedPlan {
-  int warps = 1;  // that share the columns of a block's rows
-  int tiles = 1;  // of kTileRows rows a block
+  int warps = 1;      // that share the columns of a block's rows
+  int tiles = 1;      // of kTileRows rows a block
+  bool ring = false;  // through shared memory by `through`, where the weights allow it; else by the above
+  RingPlan through;
 };
 
 // row_tiles: tiles of kTileRows rows in all weights of the launch; paired: gate and up, which take two tiles
@@ -39,6 +42,18 @@ inline PackedPlan plan_packed(std::int64_t row_tiles, std::int64_t k_padded, boo
   if (plan.warps > chunks) plan.warps = static_cast<int>(chunks);
   return plan;
 }
+
+// What the current device offers; asked once.
+struct DeviceLimits {
+  int processors = 0;  // multiprocessors
+  int shared = 0;      // bytes of shared memory a block can have
+  bool bulk = false;   // bulk copies into it
+};
+DeviceLimits device_limits();
+
+// Whether weights can go through a ring of this plan on the current device: whole units of columns, codes and
+// scales 16-byte aligned, no lo plane, and room for two stages.
+bool ring_takes(const RingPlan& plan, int m, std::int64_t k, std::span<const PackedLinear> weights);
 
 // packed_linear with a given plan and without its checks: for measuring plans. A paired launch takes
 // plan.tiles = 2.

@@ -1,0 +1,273 @@
+// The kernel of packed_linear that streams weights through shared memory: one warp keeps a ring of stages
+// filled, so that far more bytes are on their way than registers would hold, groups of warps multiply, and
+// one warp adds the partial sums of a tile and stores. None of them waits for another but through barriers of
+// the ring, so tiles overlap; the ring begins to fill before the kernel waits for the one that computes x
+// (early_launch.h). ring_plan.h has the order of things. Each warp keeps its columns of x in registers for
+// all rows of the block.
+#pragma once
+
+#include <tetrad/nvfp4/cuda/early_launch.h>
+
+#include "nvfp4/cuda/packed_common.cuh"
+#include "nvfp4/cuda/pipe.cuh"
+#include "nvfp4/cuda/ring_plan.h"
+#include "nvfp4/cuda/tensor_core.cuh"
+
+namespace tetrad::nvfp4::cuda {
+
+struct PackedRingArgs {
+  PackedLinearArgs linear;
+  RingShape shape;
+  RingLayout layout;
+  int rows = 0;  // of the launch
+  int groups = 1;
+};
+
+// The barriers of a block. A stage is full when its bytes are there, empty when every warp of a group has
+// read it; a slot is full when every warp of a group has left its sums, empty when they are added up.
+struct RingBarriers {
+  Barrier full[kRingMaxStages], empty[kRingMaxStages];
+  Barrier summed[kRingMaxSlots], free[kRingMaxSlots];
+};
+
+template <bool kBulk>
+__device__ inline void init_ring(RingBarriers& bars, const PackedRingArgs& args) {
+  for (int i = 0; i < args.layout.stages; ++i) {
+    barrier_init(&bars.full[i], kBulk ? 1 : 32);
+    barrier_init(&bars.empty[i], args.shape.warps);
+  }
+  for (int i = 0; i < args.layout.slots; ++i) {
+    barrier_init(&bars.summed[i], args.shape.warps);
+    barrier_init(&bars.free[i], 1);
+  }
+  barriers_ready();
+}
+
+// Fills a stage with a piece; all lanes of one warp.
+template <bool kBulk>
+__device__ inline void fill_stage(const PackedRingArgs& args, const RingPiece& piece, std::uint8_t* stage,
+                                  Barrier* full, int lane) {
+  const RingShape& shape = args.shape;
+  const PackedLinear& w = args.linear.weight[piece.weight];
+  const std::size_t units = static_cast<std::size_t>(piece.row) * static_cast<std::size_t>(shape.units) +
+                            static_cast<std::size_t>(piece.slab * shape.warps);
+  const std::uint8_t* codes = w.codes + units * (kUnitCols / 2);
+  const std::uint8_t* scales = w.scales + units * (kUnitCols / 16);
+  const int width = shape.units_of(piece.slab);
+  if constexpr (kBulk) {
+    static_assert(2 * kRingRows == 32, "a lane copies the codes or the scales of one row");
+    const int row = lane % kRingRows;
+    if (lane == 0)
+      barrier_arrive_expecting(
+          full, static_cast<std::uint32_t>(piece.rows * width * (kUnitCols / 2 + kUnitCols / 16)));
+    __syncwarp();
+    if (row < piece.rows) {
+      if (lane < kRingRows)
+        copy_bulk(
+            stage + row * shape.code_stride(),
+            codes + static_cast<std::size_t>(row) * static_cast<std::size_t>(shape.units * (kUnitCols / 2)),
+            static_cast<std::uint32_t>(width * (kUnitCols / 2)), full);
+      else
+        copy_bulk(
+            stage + shape.scales_at() + row * shape.scale_stride(),
+            scales + static_cast<std::size_t>(row) * static_cast<std::size_t>(shape.units * (kUnitCols / 16)),
+            static_cast<std::uint32_t>(width * (kUnitCols / 16)), full);
+    }
+  } else {
+    for (int row = 0; row < piece.rows; ++row) {
+      for (int i = lane; i < width * (kUnitCols / 32); i += 32)
+        copy_async(stage + row * shape.code_stride() + 16 * i, codes + 16 * i);
+      for (int i = lane; i < width; i += 32)
+        copy_async(stage + shape.scales_at() + row * shape.scale_stride() + 16 * i, scales + 16 * i);
+      codes += shape.units * (kUnitCols / 2);
+      scales += shape.units * (kUnitCols / 16);
+    }
+    barrier_arrive_after_copies(full);
+  }
+}
+
+// A lane's 64 columns of x: eight words of pairs, for the row of x of its group of four lanes and the one
+// eight further.
+template <int kBatches>
+struct RingX {
+  std::uint32_t pairs[kBatches][8][4];
+};
+
+template <class T, int kBatches>
+__device__ inline void load_ring_x(const PackedLinearArgs& args, int unit, int lane, RingX<kBatches>& x) {
+#pragma unroll
+  for (int b = 0; b < kBatches; ++b) {
+    const int row = lane / 4 + 8 * b;
+    const T* from = static_cast<const T*>(args.x) + row * args.x_stride;
+    const int col = unit * kUnitCols + lane % 4 * (kUnitCols / 4);
+#pragma unroll
+    for (int word = 0; word < 8; ++word) {
+      // Rows that x does not have are zeros.
+#pragma unroll
+      for (int i = 0; i < 4; ++i) x.pairs[b][word][i] = 0;
+      if (row < args.m) load_x(from, col + 8 * word, args.k, args.x_vector, x.pairs[b][word]);
+    }
+  }
+}
+
+// What a lane reads of a stage: 64 codes of rows g and g + 8 of the tile, and their block scales.
+struct RingWords {
+  uint4 codes[2][2];  // [row][half]
+  std::uint32_t scales[2];
+};
+
+__device__ inline std::uint32_t word_of(const uint4& v, int i) {
+  return i == 0 ? v.x : (i == 1 ? v.y : (i == 2 ? v.z : v.w));
+}
+
+// The product of a unit, the weight as the operand of sixteen rows: sums[b][i] of the tile's row g (i = 0, 1)
+// or g + 8 (2, 3) with x row 8 b + 2 t + i % 2. Two chains of sums, so that a product waits less for the one
+// before.
+template <class T, int kBatches>
+__device__ inline void multiply_unit(const RingWords& words, const RingX<kBatches>& x, const Moves& by, int g,
+                                     float (&sums)[kBatches][4]) {
+  float chain[2][kBatches][4] = {};
+#pragma unroll
+  for (int word = 0; word < 8; ++word) {
+    std::uint32_t pairs[2][4];
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const std::uint32_t scale = scale_pair<T>(words.scales[r] >> (word >= 4 ? 16 : 0), word / 2 % 2);
+      weight_pairs<T>(word_of(words.codes[r][word / 4], word % 4), scale, by, pairs[r]);
+    }
+#pragma unroll
+    for (int c = 0; c < 2; ++c) {
+#pragma unroll
+      for (int b = 0; b < kBatches; ++b)
+        mma<T>(chain[c][b], pairs[0][2 * c], pairs[1][2 * c], pairs[0][2 * c + 1], pairs[1][2 * c + 1],
+               x.pairs[b][word][2 * c], x.pairs[b][word][2 * c + 1]);
+    }
+  }
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const std::uint32_t flags = words.scales[r] | (words.scales[r] + 0x01010101u);
+    const unsigned bad = __ballot_sync(0xFFFFFFFFu, (flags & 0x80808080u) != 0);
+    const bool is_nan = (bad >> (4 * g) & 0xFu) != 0;
+#pragma unroll
+    for (int b = 0; b < kBatches; ++b) {
+#pragma unroll
+      for (int i = 2 * r; i < 2 * r + 2; ++i)
+        sums[b][i] = is_nan ? bits_float(kFloatNan) : chain[0][b][i] + chain[1][b][i];
+    }
+  }
+}
+
+template <class T, int kBatches, bool kBulk>
+__global__ void __launch_bounds__((ring_max_warps(8 * kBatches) + 2) * 32, 1)
+    packed_ring_kernel(const __grid_constant__ PackedRingArgs args) {
+  extern __shared__ uint4 ring_shared[];
+  let_next_start();
+  std::uint8_t* shared = reinterpret_cast<std::uint8_t*>(ring_shared);
+  RingBarriers& bars = *reinterpret_cast<RingBarriers*>(shared);
+  std::uint8_t* const stages = shared + args.layout.stages_at;
+  float* const sums = reinterpret_cast<float*>(shared + args.layout.sums_at);
+
+  const PackedLinearArgs& linear = args.linear;
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int workers = args.groups * args.shape.warps;
+  const bool paired = linear.epilogue == PackedEpilogue::silu_mul;
+  const int m = linear.m, slot_floats = ring_slot_floats(args.shape, m);
+  const RingRows rows = ring_rows(static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x), args.rows);
+  if (threadIdx.x == 0) init_ring<kBulk>(bars, args);
+  __syncthreads();
+
+  RingIndex stage;
+  if (warp == workers) {  // fills; reads nothing that another kernel writes
+    walk_ring(rows, linear.first, linear.count, paired, args.layout.slots, args.shape.slabs,
+              [&](const RingPiece& piece) {
+                if (stage.round > 0) barrier_wait(&bars.empty[stage.at], (stage.round - 1) & 1);
+                fill_stage<kBulk>(args, piece, stages + stage.at * args.shape.stage_bytes(),
+                                  &bars.full[stage.at], lane);
+                stage.next(args.layout.stages);
+              });
+    wait_for_previous();
+  } else if (warp > workers) {  // adds up and stores
+    wait_for_previous();
+    walk_ring(rows, linear.first, linear.count, paired, args.layout.slots, 1, [&](const RingPiece& piece) {
+      if (paired && piece.weight == 0) return;  // with its second half
+      barrier_wait(&bars.summed[piece.slot], piece.round & 1);
+      if (paired) barrier_wait(&bars.summed[piece.slot - 1], piece.round & 1);
+      for (int i = lane; i < kRingRows * m; i += 32) {
+        const int row = i % kRingRows, col = i / kRingRows;
+        const auto total = [&](int slot) {
+          float sum = 0.0f;
+          for (int w = 0; w < args.shape.warps; ++w)
+            sum += sums[slot * slot_floats + (w * m + col) * kSumStride + row];
+          return sum * Fragment<T>::kUnscale;
+        };
+        if (row >= piece.rows) continue;
+        const PackedLinear& w = linear.weight[piece.weight];
+        const float value = total(piece.slot) * w.alpha;
+        if (paired)
+          store_gated<T>(linear, col, piece.row + row, total(piece.slot - 1) * linear.weight[0].alpha, value);
+        else
+          store_product<T>(linear, w, col, piece.row + row, value);
+      }
+      __syncwarp();
+      if (lane == 0) {
+        barrier_arrive(&bars.free[piece.slot]);
+        if (paired) barrier_arrive(&bars.free[piece.slot - 1]);
+      }
+    });
+  } else {  // multiply
+    const int group = warp / args.shape.warps, unit = warp % args.shape.warps;
+    const int g = lane / 4, t = lane % 4;
+    const std::uint8_t* codes = stages + g * args.shape.code_stride() + unit * (kUnitCols / 2) + t * 32;
+    const std::uint8_t* scales =
+        stages + args.shape.scales_at() + g * args.shape.scale_stride() + unit * (kUnitCols / 16) + t * 4;
+    float* const mine = sums + (unit * m + 2 * t) * kSumStride + g;
+    RingX<kBatches> x;
+    int x_slab = -1;
+    wait_for_previous();
+    walk_ring(rows, linear.first, linear.count, paired, args.layout.slots, args.shape.slabs,
+              [&](const RingPiece& piece) {
+                if (piece.slot % args.groups == group) {
+                  const bool busy = unit < args.shape.units_of(piece.slab);
+                  if (piece.slab != x_slab) {
+                    x_slab = piece.slab;
+                    if (busy) load_ring_x<T>(linear, x_slab * args.shape.warps + unit, lane, x);
+                  }
+                  barrier_wait(&bars.full[stage.at], stage.round & 1);
+                  const int at = stage.at * args.shape.stage_bytes();
+                  RingWords words;
+#pragma unroll
+                  for (int r = 0; r < 2; ++r) {
+                    const int row = at + 8 * r * args.shape.code_stride();
+                    words.codes[r][0] = *reinterpret_cast<const uint4*>(codes + row);
+                    words.codes[r][1] = *reinterpret_cast<const uint4*>(codes + row + 16);
+                    words.scales[r] = *reinterpret_cast<const std::uint32_t*>(
+                        scales + at + 8 * r * args.shape.scale_stride());
+                  }
+                  __syncwarp();
+                  if (lane == 0) barrier_arrive(&bars.empty[stage.at]);
+                  if (piece.slab == 0 && piece.round > 0)
+                    barrier_wait(&bars.free[piece.slot], (piece.round - 1) & 1);
+                  if (busy) {
+                    float product[kBatches][4];
+                    multiply_unit<T, kBatches>(words, x, linear.moves, g, product);
+                    float* const to = mine + piece.slot * slot_floats;
+#pragma unroll
+                    for (int i = 0; i < 4 * kBatches; ++i) {
+                      const int col = 8 * (i / 4) + i % 2;  // of x, from 2 t on
+                      if (2 * t + col < m) {
+                        float& sum = to[col * kSumStride + 8 * (i / 2 % 2)];
+                        sum = (piece.slab == 0 ? 0.0f : sum) + product[i / 4][i % 4];
+                      }
+                    }
+                  }
+                  if (piece.slab + 1 == args.shape.slabs) {
+                    __syncwarp();
+                    if (lane == 0) barrier_arrive(&bars.summed[piece.slot]);
+                  }
+                }
+                stage.next(args.layout.stages);
+              });
+  }
+}
+
+}  // namespace tetrad::nvfp4::cuda

@@ -1,0 +1,84 @@
+// Copies from global to shared memory that report to a barrier in shared memory (mbarrier): by the bulk copy
+// engine (sm_90 and later) or by the lanes' own cp.async (sm_80). Barriers count arrivals, and bytes where a
+// bulk copy reports; a wait names the parity of the phase it waits for, 0 for the first.
+#pragma once
+
+#include <cstdint>
+
+namespace tetrad::nvfp4::cuda {
+
+using Barrier = std::uint64_t;
+
+__device__ inline std::uint32_t shared_address(const void* p) {
+  return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
+}
+
+__device__ inline void barrier_init(Barrier* bar, int arrivals) {
+  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(shared_address(bar)), "r"(arrivals) : "memory");
+}
+
+// After the last barrier_init(), before the __syncthreads() that lets others use them.
+__device__ inline void barriers_ready() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
+
+__device__ inline void barrier_arrive(Barrier* bar) {
+  asm volatile("{ .reg .b64 state; mbarrier.arrive.shared.b64 state, [%0]; }" ::"r"(shared_address(bar))
+               : "memory");
+}
+
+__device__ inline bool barrier_passed(Barrier* bar, int parity) {
+  std::uint32_t passed;
+#if __CUDA_ARCH__ >= 900
+  asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+               : "=r"(passed)
+               : "r"(shared_address(bar)), "r"(parity)
+               : "memory");
+#else
+  asm volatile("{ .reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+               : "=r"(passed)
+               : "r"(shared_address(bar)), "r"(parity)
+               : "memory");
+#endif
+  return passed != 0;
+}
+
+__device__ inline void barrier_wait(Barrier* bar, int parity) {
+  while (!barrier_passed(bar, parity)) {
+  }
+}
+
+// One arrival, and `bytes` more that bulk copies of this phase will report.
+__device__ inline void barrier_arrive_expecting(Barrier* bar, std::uint32_t bytes) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared::cta.b64 state, [%0], %1; }" ::"r"(
+                   shared_address(bar)),
+               "r"(bytes)
+               : "memory");
+#endif
+}
+
+// Addresses and bytes are multiples of 16.
+__device__ inline void copy_bulk(void* to, const void* from, std::uint32_t bytes, Barrier* bar) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+          shared_address(to)),
+      "l"(from), "r"(bytes), "r"(shared_address(bar))
+      : "memory");
+#endif
+}
+
+__device__ inline void copy_async(void* to, const void* from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
+}
+
+// An arrival once every copy_async() of this thread so far has landed; the barrier's count includes it.
+__device__ inline void barrier_arrive_after_copies(Barrier* bar) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(shared_address(bar)) : "memory");
+}
+
+}  // namespace tetrad::nvfp4::cuda
