@@ -52,12 +52,15 @@ struct Fragment<Fp16> {
 // The factors that move bits. A kernel takes them from its arguments: a factor that the compiler knew would
 // become a shift again.
 struct Moves {
-  std::uint32_t magnitude0, magnitude1, sign0, sign1, nibble;
+  std::uint32_t magnitude0, magnitude1, sign0, sign1, both0, both1, nibble;
 };
 
 template <class T>
 TETRAD_HD constexpr Moves moves() {
-  return {1u << (12 - Fragment<T>::kShift), 1u << (8 - Fragment<T>::kShift), 1u << 12, 1u << 8, 1u << 4};
+  const std::uint32_t magnitude0 = 1u << (12 - Fragment<T>::kShift);
+  const std::uint32_t magnitude1 = 1u << (8 - Fragment<T>::kShift);
+  return {magnitude0, magnitude1, 1u << 12, 1u << 8, magnitude0 + (1u << 12), magnitude1 + (1u << 8),
+          1u << 4};
 }
 
 // The four pairs of a word of eight codes: pairs[j] = (code j in the low half, code j + 4 in the high half).
@@ -65,8 +68,15 @@ template <class T>
 TETRAD_HD inline void code_pairs(std::uint32_t word, const Moves& by, std::uint32_t (&pairs)[4]) {
   constexpr std::uint32_t kMagnitude = 0x70007000u >> Fragment<T>::kShift;
   const std::uint32_t shifted = word >> Fragment<T>::kShift;
-  pairs[0] = (word & 0x00070007u) * by.magnitude0 + (word & 0x00080008u) * by.sign0;
-  pairs[1] = (word & 0x00700070u) * by.magnitude1 + (word & 0x00800080u) * by.sign1;
+  if constexpr (Fragment<T>::kShift > 4) {
+    // One product puts a whole code to the sign's place and to the magnitude's, which do not touch.
+    constexpr std::uint32_t kBoth = kMagnitude | 0x80008000u;
+    pairs[0] = ((word & 0x000F000Fu) * by.both0) & kBoth;
+    pairs[1] = ((word & 0x00F000F0u) * by.both1) & kBoth;
+  } else {
+    pairs[0] = (word & 0x00070007u) * by.magnitude0 + (word & 0x00080008u) * by.sign0;
+    pairs[1] = (word & 0x00700070u) * by.magnitude1 + (word & 0x00800080u) * by.sign1;
+  }
   pairs[2] = ((shifted & (kMagnitude >> 4)) | (word & 0x08000800u)) * by.nibble;
   pairs[3] = (shifted & kMagnitude) | (word & 0x80008000u);
 }

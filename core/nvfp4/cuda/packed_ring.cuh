@@ -24,29 +24,32 @@ struct PackedRingArgs {
 };
 
 // The barriers of a block. A stage is full when its bytes are there, empty when every warp of a group has
-// read it; a slot is full when every warp of a group has left its sums, empty when they are added up.
+// read it; a slot is summed when every warp of a group has left its sums, free when they are added up.
 struct RingBarriers {
-  Barrier full[kRingMaxStages], empty[kRingMaxStages];
-  Barrier summed[kRingMaxSlots], free[kRingMaxSlots];
+  SharedAddress base;
+  __device__ SharedAddress full(int stage) const { return base + kBarrierBytes * stage; }
+  __device__ SharedAddress empty(int stage) const { return full(kRingMaxStages + stage); }
+  __device__ SharedAddress summed(int slot) const { return full(2 * kRingMaxStages + slot); }
+  __device__ SharedAddress free(int slot) const { return full(2 * kRingMaxStages + kRingMaxSlots + slot); }
 };
 
 template <bool kBulk>
-__device__ inline void init_ring(RingBarriers& bars, const PackedRingArgs& args) {
+__device__ inline void init_ring(const RingBarriers& bars, const PackedRingArgs& args) {
   for (int i = 0; i < args.layout.stages; ++i) {
-    barrier_init(&bars.full[i], kBulk ? 1 : 32);
-    barrier_init(&bars.empty[i], args.shape.warps);
+    barrier_init(bars.full(i), kBulk ? 1 : 32);
+    barrier_init(bars.empty(i), args.shape.warps);
   }
   for (int i = 0; i < args.layout.slots; ++i) {
-    barrier_init(&bars.summed[i], args.shape.warps);
-    barrier_init(&bars.free[i], 1);
+    barrier_init(bars.summed(i), args.shape.warps);
+    barrier_init(bars.free(i), 1);
   }
   barriers_ready();
 }
 
 // Fills a stage with a piece; all lanes of one warp.
 template <bool kBulk>
-__device__ inline void fill_stage(const PackedRingArgs& args, const RingPiece& piece, std::uint8_t* stage,
-                                  Barrier* full, int lane) {
+__device__ inline void fill_stage(const PackedRingArgs& args, const RingPiece& piece, SharedAddress stage,
+                                  SharedAddress full, int lane) {
   const RingShape& shape = args.shape;
   const PackedLinear& w = args.linear.weight[piece.weight];
   const std::size_t units = static_cast<std::size_t>(piece.row) * static_cast<std::size_t>(shape.units) +
@@ -144,15 +147,19 @@ __device__ inline void multiply_unit(const RingWords& words, const RingX<kBatche
     }
   }
 #pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    const std::uint32_t flags = words.scales[r] | (words.scales[r] + 0x01010101u);
-    const unsigned bad = __ballot_sync(0xFFFFFFFFu, (flags & 0x80808080u) != 0);
-    const bool is_nan = (bad >> (4 * g) & 0xFu) != 0;
+  for (int b = 0; b < kBatches; ++b) {
 #pragma unroll
-    for (int b = 0; b < kBatches; ++b) {
+    for (int i = 0; i < 4; ++i) sums[b][i] = chain[0][b][i] + chain[1][b][i];
+  }
+  std::uint32_t flags[2];
 #pragma unroll
-      for (int i = 2 * r; i < 2 * r + 2; ++i)
-        sums[b][i] = is_nan ? bits_float(kFloatNan) : chain[0][b][i] + chain[1][b][i];
+  for (int r = 0; r < 2; ++r)
+    flags[r] = (words.scales[r] | (words.scales[r] + 0x01010101u)) & 0x80808080u;  // see scale_flags
+  if (__any_sync(0xFFFFFFFFu, (flags[0] | flags[1]) != 0)) {
+    for (int r = 0; r < 2; ++r) {
+      const unsigned bad = __ballot_sync(0xFFFFFFFFu, flags[r] != 0);
+      if ((bad >> (4 * g) & 0xFu) == 0) continue;
+      for (int b = 0; b < kBatches; ++b) sums[b][2 * r] = sums[b][2 * r + 1] = bits_float(kFloatNan);
     }
   }
 }
@@ -162,16 +169,16 @@ __global__ void __launch_bounds__((ring_max_warps(8 * kBatches) + 2) * 32, 1)
     packed_ring_kernel(const __grid_constant__ PackedRingArgs args) {
   extern __shared__ uint4 ring_shared[];
   let_next_start();
-  std::uint8_t* shared = reinterpret_cast<std::uint8_t*>(ring_shared);
-  RingBarriers& bars = *reinterpret_cast<RingBarriers*>(shared);
-  std::uint8_t* const stages = shared + args.layout.stages_at;
-  float* const sums = reinterpret_cast<float*>(shared + args.layout.sums_at);
+  const SharedAddress shared = shared_address(ring_shared);
+  const RingBarriers bars{shared};
+  const SharedAddress stages = shared + args.layout.stages_at, sums = shared + args.layout.sums_at;
+  const int stage_bytes = args.shape.stage_bytes();
 
   const PackedLinearArgs& linear = args.linear;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int workers = args.groups * args.shape.warps;
   const bool paired = linear.epilogue == PackedEpilogue::silu_mul;
-  const int m = linear.m, slot_floats = ring_slot_floats(args.shape, m);
+  const int m = linear.m, slot_bytes = 4 * ring_slot_floats(args.shape, m);
   const RingRows rows = ring_rows(static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x), args.rows);
   if (threadIdx.x == 0) init_ring<kBulk>(bars, args);
   __syncthreads();
@@ -180,9 +187,8 @@ __global__ void __launch_bounds__((ring_max_warps(8 * kBatches) + 2) * 32, 1)
   if (warp == workers) {  // fills; reads nothing that another kernel writes
     walk_ring(rows, linear.first, linear.count, paired, args.layout.slots, args.shape.slabs,
               [&](const RingPiece& piece) {
-                if (stage.round > 0) barrier_wait(&bars.empty[stage.at], (stage.round - 1) & 1);
-                fill_stage<kBulk>(args, piece, stages + stage.at * args.shape.stage_bytes(),
-                                  &bars.full[stage.at], lane);
+                if (stage.round > 0) barrier_wait(bars.empty(stage.at), (stage.round - 1) & 1);
+                fill_stage<kBulk>(args, piece, stages + stage.at * stage_bytes, bars.full(stage.at), lane);
                 stage.next(args.layout.stages);
               });
     wait_for_previous();
@@ -190,14 +196,14 @@ __global__ void __launch_bounds__((ring_max_warps(8 * kBatches) + 2) * 32, 1)
     wait_for_previous();
     walk_ring(rows, linear.first, linear.count, paired, args.layout.slots, 1, [&](const RingPiece& piece) {
       if (paired && piece.weight == 0) return;  // with its second half
-      barrier_wait(&bars.summed[piece.slot], piece.round & 1);
-      if (paired) barrier_wait(&bars.summed[piece.slot - 1], piece.round & 1);
+      barrier_wait(bars.summed(piece.slot), piece.round & 1);
+      if (paired) barrier_wait(bars.summed(piece.slot - 1), piece.round & 1);
       for (int i = lane; i < kRingRows * m; i += 32) {
         const int row = i % kRingRows, col = i / kRingRows;
         const auto total = [&](int slot) {
           float sum = 0.0f;
           for (int w = 0; w < args.shape.warps; ++w)
-            sum += sums[slot * slot_floats + (w * m + col) * kSumStride + row];
+            sum += load_shared_float(sums + slot * slot_bytes + 4 * ((w * m + col) * kSumStride + row));
           return sum * Fragment<T>::kUnscale;
         };
         if (row >= piece.rows) continue;
@@ -210,63 +216,62 @@ __global__ void __launch_bounds__((ring_max_warps(8 * kBatches) + 2) * 32, 1)
       }
       __syncwarp();
       if (lane == 0) {
-        barrier_arrive(&bars.free[piece.slot]);
-        if (paired) barrier_arrive(&bars.free[piece.slot - 1]);
+        barrier_arrive(bars.free(piece.slot));
+        if (paired) barrier_arrive(bars.free(piece.slot - 1));
       }
     });
   } else {  // multiply
     const int group = warp / args.shape.warps, unit = warp % args.shape.warps;
     const int g = lane / 4, t = lane % 4;
-    const std::uint8_t* codes = stages + g * args.shape.code_stride() + unit * (kUnitCols / 2) + t * 32;
-    const std::uint8_t* scales =
+    const SharedAddress codes = stages + g * args.shape.code_stride() + unit * (kUnitCols / 2) + t * 32;
+    const SharedAddress scales =
         stages + args.shape.scales_at() + g * args.shape.scale_stride() + unit * (kUnitCols / 16) + t * 4;
-    float* const mine = sums + (unit * m + 2 * t) * kSumStride + g;
+    const SharedAddress mine = sums + 4 * ((unit * m + 2 * t) * kSumStride + g);
+    const int slabs = args.shape.slabs, slots = args.layout.slots;
+    const int pieces = ring_pieces(rows, linear.first, linear.count, paired);
     RingX<kBatches> x;
-    int x_slab = -1;
     wait_for_previous();
-    walk_ring(rows, linear.first, linear.count, paired, args.layout.slots, args.shape.slabs,
-              [&](const RingPiece& piece) {
-                if (piece.slot % args.groups == group) {
-                  const bool busy = unit < args.shape.units_of(piece.slab);
-                  if (piece.slab != x_slab) {
-                    x_slab = piece.slab;
-                    if (busy) load_ring_x<T>(linear, x_slab * args.shape.warps + unit, lane, x);
-                  }
-                  barrier_wait(&bars.full[stage.at], stage.round & 1);
-                  const int at = stage.at * args.shape.stage_bytes();
-                  RingWords words;
+    for (int begin = 0, round = 0; begin < pieces; begin += slots, ++round) {
+      const int some = min(slots, pieces - begin);
+      for (int slab = 0; slab < slabs; ++slab) {
+        const bool busy = unit < args.shape.units_of(slab);
+        if (busy && (slabs > 1 || round == 0))
+          load_ring_x<T>(linear, slab * args.shape.warps + unit, lane, x);
+        for (int slot = 0; slot < some; ++slot, stage.next(args.layout.stages)) {
+          if ((slot & (args.groups - 1)) != group) continue;
+          barrier_wait(bars.full(stage.at), stage.round & 1);
+          const int at = stage.at * stage_bytes;
+          RingWords words;
 #pragma unroll
-                  for (int r = 0; r < 2; ++r) {
-                    const int row = at + 8 * r * args.shape.code_stride();
-                    words.codes[r][0] = *reinterpret_cast<const uint4*>(codes + row);
-                    words.codes[r][1] = *reinterpret_cast<const uint4*>(codes + row + 16);
-                    words.scales[r] = *reinterpret_cast<const std::uint32_t*>(
-                        scales + at + 8 * r * args.shape.scale_stride());
-                  }
-                  __syncwarp();
-                  if (lane == 0) barrier_arrive(&bars.empty[stage.at]);
-                  if (piece.slab == 0 && piece.round > 0)
-                    barrier_wait(&bars.free[piece.slot], (piece.round - 1) & 1);
-                  if (busy) {
-                    float product[kBatches][4];
-                    multiply_unit<T, kBatches>(words, x, linear.moves, g, product);
-                    float* const to = mine + piece.slot * slot_floats;
+          for (int r = 0; r < 2; ++r) {
+            const SharedAddress row = codes + at + 8 * r * args.shape.code_stride();
+            words.codes[r][0] = load_shared16(row);
+            words.codes[r][1] = load_shared16(row + 16);
+            words.scales[r] = load_shared4(scales + at + 8 * r * args.shape.scale_stride());
+          }
+          __syncwarp();
+          if (lane == 0) barrier_arrive(bars.empty(stage.at));
+          if (slab == 0 && round > 0) barrier_wait(bars.free(slot), (round - 1) & 1);
+          if (busy) {
+            float product[kBatches][4];
+            multiply_unit<T, kBatches>(words, x, linear.moves, g, product);
+            const SharedAddress to = mine + slot * slot_bytes;
 #pragma unroll
-                    for (int i = 0; i < 4 * kBatches; ++i) {
-                      const int col = 8 * (i / 4) + i % 2;  // of x, from 2 t on
-                      if (2 * t + col < m) {
-                        float& sum = to[col * kSumStride + 8 * (i / 2 % 2)];
-                        sum = (piece.slab == 0 ? 0.0f : sum) + product[i / 4][i % 4];
-                      }
-                    }
-                  }
-                  if (piece.slab + 1 == args.shape.slabs) {
-                    __syncwarp();
-                    if (lane == 0) barrier_arrive(&bars.summed[piece.slot]);
-                  }
-                }
-                stage.next(args.layout.stages);
-              });
+            for (int i = 0; i < 4 * kBatches; ++i) {
+              const int col = 8 * (i / 4) + i % 2;  // of x, from 2 t on
+              if (2 * t + col < m) {
+                const SharedAddress sum = to + 4 * (col * kSumStride + 8 * (i / 2 % 2));
+                store_shared_float(sum, (slab == 0 ? 0.0f : load_shared_float(sum)) + product[i / 4][i % 4]);
+              }
+            }
+          }
+          if (slab + 1 == slabs) {
+            __syncwarp();
+            if (lane == 0) barrier_arrive(bars.summed(slot));
+          }
+        }
+      }
+    }
   }
 }
 

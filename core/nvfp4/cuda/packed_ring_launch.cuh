@@ -40,7 +40,8 @@ void launch_ring(const RingPlan& plan, PackedRingArgs args, Stream stream) {
   }
   args.shape = ring_shape(linear.k, plan.warps);
   args.layout = ring_layout(plan, args.shape, linear.m, std::min(plan.shared, device_limits().shared));
-  args.groups = std::clamp(ring_max_warps(linear.m) / args.shape.warps, 1, plan.groups);
+  args.groups = plan.groups;
+  while (args.groups > 1 && args.groups * args.shape.warps > ring_max_warps(linear.m)) args.groups /= 2;
   const int blocks = std::min(device_limits().processors * plan.blocks, (args.rows + 3) / 4);
   const bool bulk = plan.bulk && device_limits().bulk;
   if (linear.m <= 8)

@@ -7,14 +7,35 @@
 
 namespace tetrad::nvfp4::cuda {
 
-using Barrier = std::uint64_t;
+using SharedAddress = std::uint32_t;  // of a byte in the block's shared memory
+inline constexpr int kBarrierBytes = 8;
 
-__device__ inline std::uint32_t shared_address(const void* p) {
-  return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
+__device__ inline SharedAddress shared_address(const void* p) {
+  return static_cast<SharedAddress>(__cvta_generic_to_shared(p));
 }
 
-__device__ inline void barrier_init(Barrier* bar, int arrivals) {
-  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(shared_address(bar)), "r"(arrivals) : "memory");
+__device__ inline uint4 load_shared16(SharedAddress at) {
+  uint4 v;
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "r"(at)
+               : "memory");
+  return v;
+}
+__device__ inline std::uint32_t load_shared4(SharedAddress at) {
+  std::uint32_t v;
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(at) : "memory");
+  return v;
+}
+__device__ inline float load_shared_float(SharedAddress at) {
+  return __uint_as_float(load_shared4(at));
+}
+__device__ inline void store_shared_float(SharedAddress at, float v) {
+  asm volatile("st.shared.f32 [%0], %1;" ::"r"(at), "f"(v) : "memory");
+}
+
+__device__ inline void barrier_init(SharedAddress bar, int arrivals) {
+  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(bar), "r"(arrivals) : "memory");
 }
 
 // After the last barrier_init(), before the __syncthreads() that lets others use them.
@@ -25,60 +46,57 @@ __device__ inline void barriers_ready() {
 #endif
 }
 
-__device__ inline void barrier_arrive(Barrier* bar) {
-  asm volatile("{ .reg .b64 state; mbarrier.arrive.shared.b64 state, [%0]; }" ::"r"(shared_address(bar))
-               : "memory");
+__device__ inline void barrier_arrive(SharedAddress bar) {
+  asm volatile("{ .reg .b64 state; mbarrier.arrive.shared.b64 state, [%0]; }" ::"r"(bar) : "memory");
 }
 
-__device__ inline bool barrier_passed(Barrier* bar, int parity) {
+__device__ inline bool barrier_passed(SharedAddress bar, int parity) {
   std::uint32_t passed;
 #if __CUDA_ARCH__ >= 900
   asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
                : "=r"(passed)
-               : "r"(shared_address(bar)), "r"(parity)
+               : "r"(bar), "r"(parity)
                : "memory");
 #else
   asm volatile("{ .reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
                : "=r"(passed)
-               : "r"(shared_address(bar)), "r"(parity)
+               : "r"(bar), "r"(parity)
                : "memory");
 #endif
   return passed != 0;
 }
 
-__device__ inline void barrier_wait(Barrier* bar, int parity) {
+__device__ inline void barrier_wait(SharedAddress bar, int parity) {
   while (!barrier_passed(bar, parity)) {
   }
 }
 
 // One arrival, and `bytes` more that bulk copies of this phase will report.
-__device__ inline void barrier_arrive_expecting(Barrier* bar, std::uint32_t bytes) {
+__device__ inline void barrier_arrive_expecting(SharedAddress bar, std::uint32_t bytes) {
 #if __CUDA_ARCH__ >= 900
-  asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared::cta.b64 state, [%0], %1; }" ::"r"(
-                   shared_address(bar)),
+  asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared::cta.b64 state, [%0], %1; }" ::"r"(bar),
                "r"(bytes)
                : "memory");
 #endif
 }
 
 // Addresses and bytes are multiples of 16.
-__device__ inline void copy_bulk(void* to, const void* from, std::uint32_t bytes, Barrier* bar) {
+__device__ inline void copy_bulk(SharedAddress to, const void* from, std::uint32_t bytes, SharedAddress bar) {
 #if __CUDA_ARCH__ >= 900
   asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-          shared_address(to)),
-      "l"(from), "r"(bytes), "r"(shared_address(bar))
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
+      "l"(from), "r"(bytes), "r"(bar)
       : "memory");
 #endif
 }
 
-__device__ inline void copy_async(void* to, const void* from) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
+__device__ inline void copy_async(SharedAddress to, const void* from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
 }
 
 // An arrival once every copy_async() of this thread so far has landed; the barrier's count includes it.
-__device__ inline void barrier_arrive_after_copies(Barrier* bar) {
-  asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(shared_address(bar)) : "memory");
+__device__ inline void barrier_arrive_after_copies(SharedAddress bar) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(bar) : "memory");
 }
 
 }  // namespace tetrad::nvfp4::cuda

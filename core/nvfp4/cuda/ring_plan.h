@@ -28,7 +28,7 @@ TETRAD_HD constexpr int ring_max_warps(int m) {
 // What a plan chooses. No result depends on it, but for `warps` (see RingShape).
 struct RingPlan {
   int warps = 10;             // at most, that share the columns of a tile
-  int groups = 1;             // of warps, that take tiles in turn
+  int groups = 1;             // of warps, that take tiles in turn: 1, 2 or 4
   int stages = 8;             // at most, as far as `shared` has room
   int slots = 4;              // of partial sums, even: tiles between the warps and the one that adds up
   int blocks = 1;             // on a multiprocessor
@@ -126,6 +126,17 @@ TETRAD_HD inline void walk_ring(const RingRows& block, const int* first, int cou
     }
     begin = at;
   }
+}
+
+// How many pieces of one slab walk_ring() makes.
+TETRAD_HD inline int ring_pieces(const RingRows& block, const int* first, int count, bool paired) {
+  int tiles = 0;
+  for (int i = 0; i < count; ++i) {
+    const int begin = first[i] > block.begin ? first[i] : block.begin;
+    const int end = i + 1 < count && first[i + 1] < block.end ? first[i + 1] : block.end;
+    if (end > begin) tiles += (end - begin + kRingRows - 1) / kRingRows;
+  }
+  return paired ? 2 * tiles : tiles;
 }
 
 // A place in a ring of n: which, and how often the ring has come round.
