@@ -2,8 +2,11 @@
 #include <tetrad/nvfp4/cuda/planes.h>
 #include <tetrad/nvfp4/planes.h>
 
+#include <type_traits>
+
 #include "nvfp4/checks.h"
 #include "nvfp4/cuda/kernel_support.cuh"
+#include "nvfp4/cuda/plane_pairs.h"
 
 namespace tetrad::nvfp4::cuda {
 namespace {
@@ -99,10 +102,34 @@ void quantize_by_count(const T* x, std::int64_t rows, std::int64_t cols, std::in
   }
 }
 
+// hi + lo to 16 bits: a thread takes eight elements, so that a warp stores whole lines.
+template <class T>
+__global__ void dequantize_pair_kernel(const std::uint32_t* hi, const std::uint32_t* lo,
+                                       const std::uint8_t* scales, float decode_scale, std::int64_t words,
+                                       uint4* out) {
+  for (std::int64_t i = first_thread(); i < words; i += thread_count()) {
+    const std::uint8_t scale = scales[i / 2];
+    std::uint32_t four[4];
+    decode_plane_words<T>(hi[i], lo[i], plane_unit<T>(scale, decode_scale), four);
+    constexpr std::uint32_t kNan = PlaneUnits<T>::kNan;
+    out[i] = (scale & 0x7F) == kE4m3Nan ? make_uint4(kNan, kNan, kNan, kNan)
+                                        : make_uint4(four[0], four[1], four[2], four[3]);
+  }
+}
+
 template <int P, bool Folded, class T>
 void launch_dequantize(const PlanesView& planes, float decode_scale, std::int64_t rows, std::int64_t cols,
                        T* out, Stream stream) {
   const std::int64_t blocks = block_count(rows, cols);
+  if constexpr (P == 2 && !Folded && !std::is_same_v<T, float>) {
+    if (is_flat(out, cols, cols) && takes_plane_unit<T>(decode_scale)) {
+      dequantize_pair_kernel<T><<<grid_for(2 * blocks), kThreads, 0, stream>>>(
+          reinterpret_cast<const std::uint32_t*>(planes.codes),
+          reinterpret_cast<const std::uint32_t*>(planes.lo), planes.scales, decode_scale, 2 * blocks,
+          reinterpret_cast<uint4*>(out));
+      return check_launch("dequantise planes");
+    }
+  }
   if (is_flat(out, cols, cols))
     dequantize_planes_kernel<P, Folded, true>
         <<<grid_for(blocks), kThreads, 0, stream>>>(planes, decode_scale, blocks, cols, out);

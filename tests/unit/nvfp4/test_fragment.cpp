@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <tetrad/nvfp4/e2m1.h>
 #include <tetrad/nvfp4/packed_tensor.h>
+#include <tetrad/nvfp4/planes.h>
 #include <tetrad/nvfp4/reference.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include "nvfp4/cuda/block_codec.h"
 #include "nvfp4/cuda/fragment.h"
 #include "nvfp4/cuda/packed_plan.h"
+#include "nvfp4/cuda/plane_pairs.h"
 #include "nvfp4/cuda/tile_codec.h"
 
 namespace tetrad::nvfp4::cuda {
@@ -30,6 +32,37 @@ template <class T>
 class FragmentTest : public testing::Test {};
 using Types = testing::Types<Bf16, Fp16>;
 TYPED_TEST_SUITE(FragmentTest, Types);
+
+// Every pair of codes at every place, under every block scale and the ends of the decode scales.
+TYPED_TEST(FragmentTest, TwoPlanesInSixteenBitsAreDecodeBlockToTheBit) {
+  using T = TypeParam;
+  constexpr bool kWide = std::is_same_v<T, Bf16>;
+  EXPECT_FALSE(takes_plane_unit<T>(kWide ? 0x1p-117f : 0x1p-15f));
+  for (const float decode : {kWide ? 0x1p-116f : 0x1p-14f, 0x1p-9f, 1.0f, kWide ? 0x1p116f : 0x1p4f}) {
+    ASSERT_TRUE(takes_plane_unit<T>(decode));
+    for (unsigned scale = 0; scale < 256; ++scale) {
+      if ((scale & 0x7Fu) == kE4m3Nan) continue;
+      for (std::uint32_t first = 0; first < 256; first += 16) {
+        BlockCodes planes[2];
+        for (unsigned k = 0; k < 16; ++k) {
+          const std::uint32_t both = first + (k * 7 + first / 16) % 16;  // all 256 in the end
+          planes[0].word[k / 8] |= (both & 15u) << (4 * (k % 8));
+          planes[1].word[k / 8] |= (both >> 4) << (4 * (k % 8));
+        }
+        float expected[16];
+        decode_block(planes, static_cast<std::uint8_t>(scale), decode, expected);
+        for (int half = 0; half < 2; ++half) {
+          std::uint32_t words[4];
+          decode_plane_words<T>(planes[0].word[half], planes[1].word[half],
+                                plane_unit<T>(static_cast<std::uint8_t>(scale), decode), words);
+          for (int k = 0; k < 8; ++k)
+            ASSERT_EQ((words[k / 2] >> (16 * (k % 2))) & 0xFFFFu, from_float<T>(expected[8 * half + k]).bits)
+                << "scale " << scale << ", codes from " << first << ", element " << 8 * half + k;
+        }
+      }
+    }
+  }
+}
 
 TYPED_TEST(FragmentTest, EveryCodeUnderEveryScaleIsExact) {
   using T = TypeParam;
