@@ -123,6 +123,7 @@ std::vector<Case> linear_cases(const Target& target) {
       if (path == Path::training) {
         add("grad-input", check_grad_input);
         add("grad-weight", check_grad_weight);
+        add("sampling-only", check_sampling_only);
         add("eval-cache", check_eval_cache);
         add("stale", check_stale);
       }

@@ -23,6 +23,7 @@ struct LinearPoint {
 Result check_weights(const Target& target, LinearPoint at);
 Result check_planes(const Target& target, LinearPoint at);
 Result check_tied_planes(const Target& target, LinearPoint at);
+Result check_sampling_only(const Target& target, LinearPoint at);
 Result check_parameter_kept(const Target& target, LinearPoint at);
 // linear_products.cpp: against fp64 on the dequantised weights.
 Result check_forward(const Target& target, LinearPoint at);

@@ -274,6 +274,41 @@ Result check_tied_planes(const Target& target, LinearPoint at) {
           {}};
 }
 
+// Whether the run trains is about storage alone.
+Result check_sampling_only(const Target& target, LinearPoint at) {
+  if (!target.contract.deterministic.value_or(false)) throw Skip("numerics.deterministic is false");
+  LinearRig trained(target, at.path, at.dtype), sampled(target, at.path, at.dtype);
+  sampled.setup.trainable = false;
+  trained.configure();
+  sampled.configure();
+  struct Named {
+    const char* name;
+    std::int64_t n, k;
+  };
+  int packed = 0;
+  for (const Named& one : {Named{"model.layers.0.mlp.up_proj.weight", 48, 128}, {"lm_head.weight", 70, 33}}) {
+    const at::Tensor dense = awkward_weight(one.n, one.k, at.dtype);
+    const WeightId a = trained.add(dense.clone(), one.name), b = sampled.add(dense.clone(), one.name);
+    packed += sampled.parameter(b).dense.defined() ? 0 : 1;
+    const auto same = [&](const at::Tensor& got, const at::Tensor& expected, const char* what) {
+      require_equal(got, expected, fmt::format("{} where nothing is trained", what));
+    };
+    for (const std::int64_t rows : {1, 5, 40}) {
+      const at::Tensor x = trained.input(rows, one.k), dy = trained.input(rows, one.n);
+      for (const Pass pass : {Pass::train, Pass::eval})
+        same(sampled.forward(b, x, pass), trained.forward(a, x, pass), "forward");
+      same(sampled.grad_input(b, dy), trained.grad_input(a, dy), "grad_input");
+      same(sampled.grad_weight(b, dy, x), trained.grad_weight(a, dy, x), "grad_weight");
+    }
+    same(sampled.gather(b, at::arange(9)), trained.gather(a, at::arange(9)), "gather");
+    same(sampled.dequantized(b), trained.dequantized(a), "dequantized");
+  }
+  return {packed > 0 ? "dense values are replaced by packed ones, results are the same bits"
+                     : "results are the same bits",
+          {},
+          {}};
+}
+
 Result check_parameter_kept(const Target& target, LinearPoint at) {
   LinearRig rig(target, at.path, at.dtype);
   rig.configure();

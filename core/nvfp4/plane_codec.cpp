@@ -1,7 +1,10 @@
 #include <tetrad/nvfp4/plane_codec.h>
 #include <tetrad/nvfp4/planes.h>
 
+#include <tetrad/base/error.h>
+
 #include <algorithm>
+#include <string>
 #include <type_traits>
 
 #include "nvfp4/checks.h"
@@ -106,10 +109,31 @@ void dequantize_planes(const PlanesView& planes, float decode_scale, PlaneValue 
   }
 }
 
+template <class T>
+void gather_planes(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
+                   std::int64_t cols, const std::int64_t* ids, std::int64_t count, T* out) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (ids[i] < 0 || ids[i] >= rows)
+      throw Error(ExitCode::usage, "[nvfp4] row " + std::to_string(ids[i]) + " of a tensor that has " +
+                                       std::to_string(rows) + " rows");
+  }
+  const std::int64_t row_blocks = packed_cols(cols) / kBlock, row_codes = row_blocks * (kBlock / 2);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto at = [&](const std::uint8_t* p, std::int64_t bytes) {
+      return p == nullptr ? nullptr : p + ids[i] * bytes;
+    };
+    const PlanesView row{at(planes.codes, row_codes), at(planes.scales, row_blocks), at(planes.lo, row_codes),
+                         at(planes.lo2, row_codes)};
+    dequantize_planes(row, decode_scale, value, 1, cols, out + i * cols);
+  }
+}
+
 #define TETRAD_INSTANTIATE(T)                                                                               \
   template std::int64_t quantize_planes<T>(const T*, std::int64_t, std::int64_t, std::int64_t, GlobalScale, \
                                            const LastPlane&, const PlanesOut&);                             \
   template void dequantize_planes<T>(const PlanesView&, float, PlaneValue, std::int64_t, std::int64_t, T*); \
+  template void gather_planes<T>(const PlanesView&, float, PlaneValue, std::int64_t, std::int64_t,          \
+                                 const std::int64_t*, std::int64_t, T*);                                    \
   template void reference::dequantize_planes<T>(const PlanesView&, float, PlaneValue, std::int64_t,         \
                                                 std::int64_t, T*);
 TETRAD_INSTANTIATE(float)

@@ -37,11 +37,18 @@ Capability BackendNvfp4::capability(const LinearSetup& setup) const noexcept {
     if (!is_float(setup.dtype))
       return no(std::string("no products in ") + c10::toString(setup.dtype) +
                 "; use model.dtype: bfloat16, float16 or float32");
+    if (setup.path == Path::bridge && options_.residency == Residency::dense)
+      return no("residency: dense keeps dense weights, and the bridge path has none; use residency: auto");
+    if (setup.path == Path::training && setup.trainable && options_.residency == Residency::planes)
+      return no("residency: planes keeps no dense weight to train, and this run trains; use residency: auto");
+    const std::string held = setup.path == Path::bridge || setup.trainable ? ""
+                             : holds_planes(setup) ? "; dense weights become NVFP4 planes on loading"
+                                                   : "; dense weights are held as they are";
     if (options_.quantise_activations && setup.dtype == at::kHalf)
       return no("activations: nvfp4 in float16 would round twice; use model.dtype: bfloat16 or float32");
     if (options_.compute == Compute::native) {
       if (const std::string why = why_not_native(setup.device); !why.empty()) return no(why);
-      return {Support::native, "native-w4a4", "FP4 tensor cores: weights and activations in NVFP4"};
+      return {Support::native, "native-w4a4", "FP4 tensor cores: weights and activations in NVFP4" + held};
     }
     if (setup.device.is_cuda()) {
       if (options_.compute == Compute::reference)
@@ -52,17 +59,20 @@ Capability BackendNvfp4::capability(const LinearSetup& setup) const noexcept {
       if (options_.quantise_activations && device_kernels() == nullptr)
         return no("activations: nvfp4 on " + device + " needs backend-nvfp4.cuda.so, which is not there");
       return {Support::emulated, emulated(),
-              device_kernels() != nullptr
-                  ? "NVFP4 weights in CUDA kernels: packed products for up to 16 rows, decoded strips and "
-                    "dense products for more"
-                  : "NVFP4 weights dequantised strip by strip with libtorch operations, dense products; "
-                    "backend-nvfp4.cuda.so is not there"};
+              (device_kernels() != nullptr
+                   ? "NVFP4 weights in CUDA kernels: packed products for up to 16 rows, decoded strips and "
+                     "dense products for more"
+                   : "NVFP4 weights dequantised strip by strip with libtorch operations, dense products; "
+                     "backend-nvfp4.cuda.so is not there") +
+                  held};
     }
     if (options_.compute == Compute::reference)
-      return {Support::emulated, "reference", "the plain NVFP4 codec and float32 products on the CPU"};
-    return {Support::emulated, emulated(),
-            options_.quantise_activations ? "NVFP4 weights and activations, SIMD codec on the CPU"
-                                          : "NVFP4 weights, activations unquantised, SIMD codec on the CPU"};
+      return {Support::emulated, "reference", "the plain NVFP4 codec and float32 products on the CPU" + held};
+    return {
+        Support::emulated, emulated(),
+        (options_.quantise_activations ? "NVFP4 weights and activations, SIMD codec on the CPU"
+                                       : "NVFP4 weights, activations unquantised, SIMD codec on the CPU") +
+            held};
   } catch (...) {
     return {};
   }
@@ -96,6 +106,11 @@ Status BackendNvfp4::configure(const LinearSetup& setup) noexcept {
     codec_.emplace(options_.encode, options_.compute == Compute::reference, setup.device);
     setup_ = setup;
   });
+}
+
+bool BackendNvfp4::holds_planes(const LinearSetup& setup) const noexcept {
+  if (setup.path == Path::bridge) return true;
+  return !setup.trainable && options_.residency != Residency::dense;
 }
 
 bool BackendNvfp4::packs(const Parameter& p) const {
@@ -234,7 +249,7 @@ Status BackendNvfp4::prepare(Parameter& parameter, WeightId& weight) noexcept {
         }
         w.source = Source::quantise;
         const nvfp4::GlobalScale global = global_of(w);
-        if (setup_.path == Path::bridge) {
+        if (holds_planes()) {
           pack(p, global);
           w.source = Source::planes;
         }

@@ -2,7 +2,11 @@
 //
 // Training path: Parameter::dense stays as it is. Each training pass quantises and dequantises it on the way
 // into the product (the gradient goes straight through to dense); eval passes do the same once per version of
-// the weight and keep the result in the eval cache. Bridge path: prepare() turns dense into planes and drops
+// the weight and keep the result in the eval cache. Where nothing is trained (LinearSetup::trainable), the
+// option `residency` lets prepare() turn dense into planes and drop it, as on the bridge path; products and
+// eval cache are the same bits, since quantising gives the same planes whenever it is done.
+//
+// Bridge path: prepare() turns dense into planes and drops
 // it; no dequantised copy is ever held. A few rows of x meet the packed weight directly
 // (tetrad/nvfp4/product.h); more of them meet strips of it that are dequantised into a workspace of bounded
 // size. A few rows of x meet a dense weight in bf16 (the eval cache, a strip) in
@@ -87,6 +91,9 @@ class BackendNvfp4 final : public LinearBackend {
   static std::int64_t operand_bytes(const Weight& w);  // without planes that it shares
   Weight& at_id(WeightId weight);
   bool packs(const Parameter& p) const;
+  // Whether prepare() turns a dense weight into planes and drops it.
+  bool holds_planes() const noexcept { return holds_planes(setup_); }
+  bool holds_planes(const LinearSetup& setup) const noexcept;
   // How many residual planes of this parameter products see: 0, 1 or 2.
   int residuals(const Parameter& p) const;
   PlaneTensors planes_of(const Parameter& p) const;

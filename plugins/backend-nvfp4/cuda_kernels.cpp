@@ -60,6 +60,18 @@ class CudaKernels final : public DeviceKernels {
     });
   }
 
+  void gather(const PlaneTensors& planes, const at::Tensor& ids, float scale,
+              const at::Tensor& out) const override {
+    const c10::cuda::CUDAGuard on(out.device());
+    const at::Tensor wanted = ids.to(at::kLong).contiguous();
+    with_type(out.scalar_type(), [&](auto* tag) {
+      using T = std::remove_pointer_t<decltype(tag)>;
+      nvfp4::cuda::gather_planes(planes.view(), scale, nvfp4::PlaneValue::exact, planes.codes.size(0),
+                                 out.size(1), read_as<std::int64_t>(wanted), wanted.numel(), write_as<T>(out),
+                                 stream_of(out));
+    });
+  }
+
   void requantize(const at::Tensor& w, nvfp4::GlobalScale global, float scale,
                   const at::Tensor& out) const override {
     const c10::cuda::CUDAGuard on(w.device());

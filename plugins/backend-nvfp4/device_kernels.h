@@ -29,6 +29,8 @@ class DeviceKernels {
   virtual void quantize(const at::Tensor& w, nvfp4::GlobalScale global, const nvfp4::EncodeOptions& encode,
                         const at::Tensor& codes, const at::Tensor& scales) const = 0;
   virtual void dequantize(const PlaneTensors& planes, float scale, const at::Tensor& out) const = 0;
+  virtual void gather(const PlaneTensors& planes, const at::Tensor& ids, float scale,
+                      const at::Tensor& out) const = 0;
   virtual void requantize(const at::Tensor& w, nvfp4::GlobalScale global, float scale,
                           const at::Tensor& out) const = 0;
 

@@ -15,6 +15,8 @@ constexpr Names<Compute, 4> kCompute{{{"auto", Compute::automatic},
                                       {"native", Compute::native},
                                       {"emulated", Compute::emulated},
                                       {"reference", Compute::reference}}};
+constexpr Names<Residency, 3> kResidency{
+    {{"auto", Residency::automatic}, {"planes", Residency::planes}, {"dense", Residency::dense}}};
 constexpr Names<nvfp4::Profile, 4> kProfile{{{"te", nvfp4::Profile::te},
                                              {"torchao_inference", nvfp4::Profile::torchao_inference},
                                              {"modelopt", nvfp4::Profile::modelopt},
@@ -41,6 +43,7 @@ T read(const Options& options, const char* key, const Names<T, N>& names) {
 BackendOptions read_options(const Options& options) {
   BackendOptions o;
   o.eval_cache = options.get<bool>("eval_cache");
+  o.residency = read(options, "residency", kResidency);
   o.compute = read(options, "compute", kCompute);
   o.quantise_activations = read(options, "activations", kActivations);
   o.encode.profile = read(options, "profile", kProfile);

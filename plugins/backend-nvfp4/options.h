@@ -10,9 +10,11 @@
 namespace tetrad::backend_nvfp4 {
 
 enum class Compute : std::uint8_t { automatic, native, emulated, reference };
+enum class Residency : std::uint8_t { automatic, planes, dense };
 
 struct BackendOptions {
   bool eval_cache = true;
+  Residency residency = Residency::automatic;
   Compute compute = Compute::automatic;
   nvfp4::EncodeOptions encode;
   bool pack_head = true;

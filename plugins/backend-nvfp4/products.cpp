@@ -301,6 +301,9 @@ Status BackendNvfp4::gather(WeightId weight, const at::Tensor& ids, at::Tensor& 
   return torch_guarded([&] {
     Weight& w = at_id(weight);
     const Parameter& p = *w.parameter;
+    if (!ids.defined() || ids.dim() != 1 || (ids.scalar_type() != at::kLong && ids.scalar_type() != at::kInt))
+      fail(StatusCode::internal,
+           "gather: ids for '" + p.name + "' must be int64 [*], they are " + tensor_text(ids));
     if (w.source == Source::as_is) {
       out = at::index_select(p.dense, 0, ids);
       return;
@@ -316,12 +319,7 @@ Status BackendNvfp4::gather(WeightId weight, const at::Tensor& ids, at::Tensor& 
         at::empty({ids.size(0), p.shape[1]}, at::TensorOptions().dtype(setup_.dtype).device(setup_.device));
     const float scale = fold ? decode_by : 1.0F;
     if (w.source == Source::planes) {
-      const PlaneTensors planes = planes_of(p);
-      const auto pick = [&](const at::Tensor& t) {
-        return t.defined() ? at::index_select(t, 0, ids) : at::Tensor();
-      };
-      codec_->dequantize({pick(planes.codes), pick(planes.scales), pick(planes.lo), pick(planes.lo2)}, scale,
-                         rows);
+      codec_->gather(planes_of(p), ids, scale, rows);
     } else {
       codec_->requantize(at::index_select(p.dense, 0, ids), w.global, scale, rows);
     }

@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/index_select.h>
 #include <c10/core/ScalarType.h>
 #include <tetrad/base/status.h>
 #include <tetrad/nvfp4/reference.h>
@@ -110,6 +111,27 @@ void TensorCodec::dequantize(const PlaneTensors& planes, float scale, const at::
       if (part.lo2 != nullptr) part.lo2 += begin * (padded / 2);
       from_planes(part, scale, nvfp4::PlaneValue::exact, end - begin, cols, to + begin * cols);
     });
+  });
+}
+
+void TensorCodec::gather(const PlaneTensors& planes, const at::Tensor& ids, float scale,
+                         const at::Tensor& out) const {
+  if (kernels_ != nullptr) {
+    kernels_->gather(planes, ids, scale, out);
+    return;
+  }
+  if (aten_ || reference_) {
+    const auto pick = [&](const at::Tensor& t) {
+      return t.defined() ? at::index_select(t, 0, ids) : at::Tensor();
+    };
+    dequantize({pick(planes.codes), pick(planes.scales), pick(planes.lo), pick(planes.lo2)}, scale, out);
+    return;
+  }
+  const at::Tensor wanted = ids.to(at::kLong).contiguous();
+  with_type(out.scalar_type(), [&](auto* tag) {
+    using T = std::remove_pointer_t<decltype(tag)>;
+    nvfp4::gather_planes(planes.view(), scale, nvfp4::PlaneValue::exact, planes.codes.size(0), out.size(1),
+                         read_as<std::int64_t>(wanted), wanted.numel(), write_as<T>(out));
   });
 }
 

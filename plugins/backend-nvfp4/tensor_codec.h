@@ -36,6 +36,8 @@ class TensorCodec {
   // out [R, K] = (code [+ lo code / 4 [+ lo2 code / 16]]) * block scale * scale; out's dtype, contiguous;
   // 16-bit outputs take a power of two.
   void dequantize(const PlaneTensors& planes, float scale, const at::Tensor& out) const;
+  // out [T, K] = the rows `ids` (int64 [T]) of the planes, as dequantize gives them.
+  void gather(const PlaneTensors& planes, const at::Tensor& ids, float scale, const at::Tensor& out) const;
   // dequantize(quantize(w)), without storing the codes.
   void requantize(const at::Tensor& w, nvfp4::GlobalScale global, float scale, const at::Tensor& out) const;
 

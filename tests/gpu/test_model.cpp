@@ -40,6 +40,7 @@ struct Rig {
   Rig(at::Device device, at::ScalarType dtype, Path path)
       : model_config(model::ModelConfig::parse(config(), "tiny config")),
         backend(Options({{"eval_cache", true},
+                         {"residency", std::string("auto")},
                          {"compute", std::string("auto")},
                          {"activations", std::string("dense")},
                          {"profile", std::string("te")},

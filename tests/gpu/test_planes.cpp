@@ -138,6 +138,50 @@ TEST_F(GpuPlanes, MarkAndReportNonFinite) {
     expect_same(x, 40, 72, 72, 2, {stochastic, {}, 0}, power_of_two_scale(6.0f));
 }
 
+// Rows looked up in an embedding are the tensor's rows; an id that is none gives NaNs and reads nothing.
+TEST_F(GpuPlanes, GatheredRowsAreTheTensorsRows) {
+  std::mt19937 rng(13);
+  const std::int64_t rows = 57;
+  for (const std::int64_t cols : {1, 16, 33, 250, 512}) {
+    for (const int count : {1, 2, 3}) {
+      HostPlanes host(rows, cols, count);
+      for (Bytes* bytes : {&host.codes, &host.scales, &host.lo, &host.lo2}) {
+        for (std::uint8_t& b : *bytes)
+          b = static_cast<std::uint8_t>(rng() % (bytes == &host.scales ? 127 : 256));
+      }
+      DevicePlanes device(host);
+      const std::vector<std::int64_t> ids = {56, 0, 9, 9, 31, -1, 57, 30};
+      DeviceArray<std::int64_t> on_device(ids);
+      const auto n = static_cast<std::int64_t>(ids.size());
+      const auto compare = [&](auto zero) {
+        using Out = decltype(zero);
+        for (const PlaneValue value : {PlaneValue::exact, PlaneValue::folded}) {
+          std::vector<Out> whole(static_cast<std::size_t>(rows * cols));
+          reference::dequantize_planes(view(at(host)), 0.25f, value, rows, cols, whole.data());
+          DeviceArray<Out> out(static_cast<std::size_t>(n * cols));
+          cuda::gather_planes(view(device.to), 0.25f, value, rows, cols, on_device.get(), n, out.get(),
+                              nullptr);
+          const std::vector<Out> got = out.host();
+          for (std::int64_t i = 0; i < n; ++i) {
+            const std::int64_t id = ids[static_cast<std::size_t>(i)];
+            if (id < 0 || id >= rows) {
+              for (std::int64_t c = 0; c < cols; ++c)
+                ASSERT_TRUE(std::isnan(to_float(got[static_cast<std::size_t>(i * cols + c)])));
+            } else {
+              ASSERT_EQ(0, std::memcmp(got.data() + i * cols, whole.data() + id * cols,
+                                       static_cast<std::size_t>(cols) * sizeof(Out)))
+                  << "row " << id << " of " << cols << " columns, planes " << count;
+            }
+          }
+        }
+      };
+      compare(0.0f);
+      compare(Bf16{});
+      compare(Fp16{});
+    }
+  }
+}
+
 // Every byte pattern that a file could hold decodes as on the CPU.
 TEST_F(GpuPlanes, AnyBytesDecodeAlike) {
   std::mt19937 rng(12);

@@ -1,6 +1,7 @@
 #include "cli/engine/bench_figures.h"
 
 #include "model/names.h"
+#include "model/weight_bytes.h"
 
 #include <fmt/format.h>
 
@@ -18,15 +19,6 @@ nlohmann::json phase(std::int64_t tokens, const std::vector<double>& seconds, st
           {"seconds", seconds},
           {"bytes_read", bytes},
           {"copy_rate_share", static_cast<double>(bytes) * passes / middle / copy_rate}};
-}
-
-std::int64_t stored_bytes(const Parameter& parameter) {
-  std::int64_t bytes = 0;
-  const Planes& planes = parameter.planes;
-  for (const at::Tensor* part :
-       {&parameter.dense, &planes.codes, &planes.scales, &planes.lo_codes, &planes.lo2_codes})
-    if (part->defined()) bytes += static_cast<std::int64_t>(part->nbytes());
-  return bytes;
 }
 
 }  // namespace
@@ -68,7 +60,8 @@ std::int64_t step_weight_bytes(model::Transformer& model) {
   for (const Parameter& parameter : model.parameters()) {
     if (parameter.name == model::embedding_name && !model.config().tie_word_embeddings) continue;
     opaque = opaque || parameter.format == Format::opaque;
-    bytes += cached && parameter.role != Role::norm ? parameter.numel() * element : stored_bytes(parameter);
+    bytes += cached && parameter.role != Role::norm ? parameter.numel() * element
+                                                    : model::weight_bytes(parameter).total();
   }
   return opaque ? bytes + memory.weight_bytes : bytes;  // what only the backend knows the size of
 }

@@ -106,12 +106,17 @@ class ModelConversation : public Conversation {
     const generate::Context& context = session_.context();
     const KvMemory kv = context.kv_memory();
     const double rate = decode_seconds_ > 0 ? static_cast<double>(generated_) / decode_seconds_ : 0;
+    std::string device;
+    if (const DeviceMemory memory = session_.device_memory(); memory.live_peak_bytes > 0)
+      device = fmt::format("[stats] device memory: {:.1f} MiB live now, {:.1f} MiB peak\n",
+                           mib(memory.live_bytes), mib(memory.live_peak_bytes));
     return fmt::format(
         "[stats] turns={} seqLen={} contextTokens={} of {}\n"
         "[stats] kv_cache: {:.1f} MiB used, {:.1f} MiB reserved\n"
+        "[stats] weights: {}\n{}"
         "[stats] host memory: {:.1f} MiB now, {:.1f} MiB peak; decode {:.1f} tok/s over {} tokens\n",
         chat_.turns(), context.kv_lengths().resident, context.length(), context.max_tokens(),
-        mib(kv.used_bytes), mib(kv.reserved_bytes),
+        mib(kv.used_bytes), mib(kv.reserved_bytes), session_.weight_bytes_text(), device,
         mib(static_cast<std::int64_t>(session_.memory().sample())),
         mib(static_cast<std::int64_t>(session_.memory().peak())), rate, generated_);
   }

@@ -8,6 +8,7 @@
 #include "io/memory.h"
 #include "model/generation_config.h"
 #include "model/plugin_call.h"
+#include "model/weight_bytes.h"
 #include "text/utf8.h"
 
 #include <ATen/Context.h>
@@ -114,6 +115,7 @@ void Session::load_plugins() {
   setup_.path = parse_path(config().at("path").get<std::string>());
   setup_.dtype = parse_dtype(config().at("model").at("dtype").get<std::string>());
   setup_.device = device_.device;
+  setup_.trainable = listener_ != nullptr;
   setup_.deterministic = config().at("run").at("deterministic").get<bool>();
 
   backend_ = open_plugin<LinearBackend>(run(), device_.device.is_cuda());
@@ -179,6 +181,7 @@ void Session::load_weights() {
       model::load_weights(files, model_config_, setup_, *linear_, backend_.id(), progress, on_parameter);
   transformer_ = std::make_unique<model::Transformer>(model_config_, std::move(weights), *linear_,
                                                       backend_.id(), setup_);
+  say_weight_bytes();
   control_.phase("model_loaded", memory_.sample());
 
   const KvShape shape{model_config_.num_hidden_layers,
@@ -194,18 +197,40 @@ void Session::load_weights() {
   context_ = std::make_unique<generate::Context>(*transformer_, *kv_, options);
 }
 
+void Session::say_weight_bytes() {
+  const model::WeightBytes held = model::weight_bytes(transformer_->parameters());
+  std::fprintf(stderr, "[weights] held: %s\n", weight_bytes_text().c_str());
+  record_.set("weights", {{"dense_bytes", held.dense}, {"plane_bytes", held.planes}});
+}
+
+std::string Session::weight_bytes_text() const {
+  const model::WeightBytes held = model::weight_bytes(transformer_->parameters());
+  const LinearMemory own = linear_->memory();
+  std::string text = io::format_gib(static_cast<std::uint64_t>(held.dense)) + " dense, " +
+                     io::format_gib(static_cast<std::uint64_t>(held.planes)) + " in NVFP4 planes";
+  const auto more = [&](std::int64_t bytes, const char* what) {
+    if (bytes > 0) text += ", " + io::format_gib(static_cast<std::uint64_t>(bytes)) + what;
+  };
+  more(own.weight_bytes, " of the backend's own");
+  more(own.eval_cache_bytes, " eval cache");
+  return text;
+}
+
 // What cannot fit is refused before it is read, with both numbers, rather than ended half-way by the guard.
-// On the training path every weight is held densely; the bridge's packed planes are a fraction and are left
-// to the guard.
+// On the training path a backend may hold every weight densely; one that can hold planes instead says so by
+// its option `residency`. The bridge's packed planes are a fraction and are left to the guard.
 void Session::refuse_beyond_limit(const checkpoint::Checkpoint& files) const {
   const auto& limit = run().guard_limit_bytes;
   if (listener_ != nullptr)
     return;  // a training run's forecast has said so, with what the optimizer makes of them
   if (!limit || setup_.path != Path::training || !setup_.device.is_cpu()) return;
+  const nlohmann::json& linear = config().at("linear").at("options");
+  const bool planes = linear.contains("residency") && linear.at("residency") != "dense";
   std::uint64_t needed = 0;
   for (const checkpoint::Tensor& tensor : files.tensors()) {
     std::uint64_t bytes = at::elementSize(setup_.dtype);
     for (const std::int64_t size : tensor.shape) bytes *= static_cast<std::uint64_t>(size);
+    if (planes && tensor.shape.size() == 2) bytes = bytes / at::elementSize(setup_.dtype) * 9 / 16;
     needed += tensor.planes ? tensor.stored_bytes : bytes;
   }
   if (needed <= *limit) return;

@@ -101,6 +101,9 @@ class Session {
   // Drops the eval weight cache; the bytes freed.
   std::int64_t clear_eval_cache() { return linear_->clear_eval_cache(); }
 
+  // How many bytes of weights are held, and as what; for a line of text.
+  std::string weight_bytes_text() const;
+
   // Gives back KV slots that hold no token, where the policy can; the bytes freed.
   std::int64_t shrink_kv();
 
@@ -112,6 +115,7 @@ class Session {
   void load_text();
   void load_plugins();
   void load_weights();
+  void say_weight_bytes();
   void refuse_beyond_limit(const checkpoint::Checkpoint& files) const;
 
   Control& control_;

@@ -42,21 +42,47 @@ __global__ void quantize_planes_kernel(const T* x, std::int64_t blocks, std::int
   }
 }
 
+// values = those of block i.
+template <int P, bool Folded>
+__device__ void decode_block_at(const PlanesView& planes, std::int64_t i, float decode_scale,
+                                float (&values)[16]) {
+  BlockCodes codes[P];
+#pragma unroll
+  for (int p = 0; p < P; ++p) codes[p] = load_codes(plane(planes, p) + i * 8);
+  const std::uint8_t scale = planes.scales[i];
+  const bool nan = (scale & 0x7F) == kE4m3Nan;
+  decode_block(codes, scale, 1.0f, values);
+#pragma unroll
+  for (int k = 0; k < 16; ++k) {
+    const float value = (Folded ? folded(values[k]) : values[k]) * decode_scale;
+    values[k] = nan ? bits_float(kFloatNan) : value;  // the reference's NaN, not the multiplier's
+  }
+}
+
 template <int P, bool Folded, bool kFlat, class T>
 __global__ void dequantize_planes_kernel(PlanesView planes, float decode_scale, std::int64_t blocks,
                                          std::int64_t cols, T* out) {
   for (std::int64_t i = first_thread(); i < blocks; i += thread_count()) {
-    BlockCodes codes[P];
-#pragma unroll
-    for (int p = 0; p < P; ++p) codes[p] = load_codes(plane(planes, p) + i * 8);
-    const std::uint8_t scale = planes.scales[i];
-    const bool nan = (scale & 0x7F) == kE4m3Nan;
     float values[16];
-    decode_block(codes, scale, 1.0f, values);
+    decode_block_at<P, Folded>(planes, i, decode_scale, values);
+    store_block_at<kFlat>(values, i, cols, out);
+  }
+}
+
+// One thread per block of the result.
+template <int P, bool Folded, bool kFlat, class T>
+__global__ void gather_planes_kernel(PlanesView planes, float decode_scale, std::int64_t rows,
+                                     std::int64_t cols, const std::int64_t* ids, std::int64_t blocks,
+                                     T* out) {
+  const std::int64_t row_blocks = (cols + kBlock - 1) / kBlock;
+  for (std::int64_t i = first_thread(); i < blocks; i += thread_count()) {
+    const std::int64_t to = i / row_blocks, from = ids[to];
+    float values[16];
+    if (from >= 0 && from < rows) {
+      decode_block_at<P, Folded>(planes, from * row_blocks + (i - to * row_blocks), decode_scale, values);
+    } else {
 #pragma unroll
-    for (int k = 0; k < 16; ++k) {
-      const float value = (Folded ? folded(values[k]) : values[k]) * decode_scale;
-      values[k] = nan ? bits_float(kFloatNan) : value;  // the reference's NaN, not the multiplier's
+      for (float& value : values) value = bits_float(kFloatNan);
     }
     store_block_at<kFlat>(values, i, cols, out);
   }
@@ -148,6 +174,22 @@ void dequantize_by_value(const PlanesView& planes, float decode_scale, PlaneValu
     launch_dequantize<P, false>(planes, decode_scale, rows, cols, out, stream);
 }
 
+template <int P, class T>
+void launch_gather(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
+                   std::int64_t cols, const std::int64_t* ids, std::int64_t count, T* out, Stream stream) {
+  const std::int64_t blocks = block_count(count, cols);
+  const auto launch = [&](auto* kernel) {
+    kernel<<<grid_for(blocks), kThreads, 0, stream>>>(planes, decode_scale, rows, cols, ids, blocks, out);
+  };
+  const bool flat = is_flat(out, cols, cols), folds = value == PlaneValue::folded;
+  if (folds)
+    flat ? launch(&gather_planes_kernel<P, true, true, T>) : launch(&gather_planes_kernel<P, true, false, T>);
+  else
+    flat ? launch(&gather_planes_kernel<P, false, true, T>)
+         : launch(&gather_planes_kernel<P, false, false, T>);
+  check_launch("gather from planes");
+}
+
 }  // namespace
 
 template <class T>
@@ -179,13 +221,30 @@ void dequantize_planes(const PlanesView& planes, float decode_scale, PlaneValue 
   }
 }
 
+template <class T>
+void gather_planes(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
+                   std::int64_t cols, const std::int64_t* ids, std::int64_t count, T* out, Stream stream) {
+  check_decode_scale<T>(decode_scale);
+  if (count <= 0 || cols <= 0) return;
+  switch (planes.count()) {
+    case 1:
+      return launch_gather<1>(planes, decode_scale, value, rows, cols, ids, count, out, stream);
+    case 2:
+      return launch_gather<2>(planes, decode_scale, value, rows, cols, ids, count, out, stream);
+    default:
+      return launch_gather<3>(planes, decode_scale, value, rows, cols, ids, count, out, stream);
+  }
+}
+
 #define TETRAD_INSTANTIATE(T)                                                                              \
   template void quantize_planes<T>(const T*, std::int64_t, std::int64_t, std::int64_t, GlobalScale,        \
                                    const LastPlane&, const PlanesOut&, NonFiniteReport, Stream);           \
   template void quantize_planes<T>(const T*, std::int64_t, std::int64_t, std::int64_t, const GlobalScale*, \
                                    const LastPlane&, const PlanesOut&, NonFiniteReport, Stream);           \
   template void dequantize_planes<T>(const PlanesView&, float, PlaneValue, std::int64_t, std::int64_t, T*, \
-                                     Stream);
+                                     Stream);                                                              \
+  template void gather_planes<T>(const PlanesView&, float, PlaneValue, std::int64_t, std::int64_t,         \
+                                 const std::int64_t*, std::int64_t, T*, Stream);
 TETRAD_INSTANTIATE(float)
 TETRAD_INSTANTIATE(Bf16)
 TETRAD_INSTANTIATE(Fp16)

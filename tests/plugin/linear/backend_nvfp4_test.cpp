@@ -28,11 +28,12 @@ LinearSetup setup(at::ScalarType dtype, Path path = Path::training) {
 struct Choice {
   bool eval_cache = true;
   std::string compute = "auto", profile = "te", global = "power_of_two", head = "packed", embedding = "dense",
-              forward = "hi+lo";
+              forward = "hi+lo", residency = "auto";
 };
 
 Options options(const Choice& c = {}) {
   return Options({{"eval_cache", c.eval_cache},
+                  {"residency", c.residency},
                   {"compute", c.compute},
                   {"activations", std::string("dense")},
                   {"profile", c.profile},
@@ -526,6 +527,98 @@ TEST(BackendNvfp4, RefusesNonFiniteWeightsByName) {
   std::vector<at::Tensor> y;
   for (const Pass pass : {Pass::eval, Pass::train})
     EXPECT_EQ(b->forward({&id, 1}, at::ones({1, 16}), pass, y).code, StatusCode::numerics);
+}
+
+// Where nothing is trained the training path holds planes: the same bits in every product and lookup, for
+// every choice of cache, head and embedding, and a quarter of the bytes.
+TEST(BackendNvfp4, SamplingHoldsPlanesAndChangesNoBit) {
+  at::manual_seed(31);
+  for (const auto dtype : {at::kBFloat16, at::kHalf, at::kFloat}) {
+    for (const char* word : {"packed", "dense"}) {
+      for (const char* global : {"power_of_two", "exact"}) {
+        for (const char* compute : {"auto", "reference"}) {
+          for (const bool cache : {true, false}) {
+            Choice c{
+                .eval_cache = cache, .compute = compute, .global = global, .head = word, .embedding = word};
+            LinearSetup sampling = setup(dtype);
+            sampling.trainable = false;
+            const auto trained = backend(setup(dtype), c), sampled = backend(sampling, c);
+            c.residency = "dense";
+            const auto kept = backend(sampling, c);
+            std::deque<Parameter> of_trained, of_sampled, of_kept;
+            // A few rows, more than one strip, an embedding, a tied head.
+            const bool strips = dtype == at::kBFloat16 && c.compute == "auto" && c.global == "exact";
+            const std::int64_t k = 83;
+            const auto add = [&](const char* name, std::int64_t n, Role role, int uses) {
+              const at::Tensor dense = random_weight(n, k, dtype);
+              for (auto* to : {&of_trained, &of_sampled, &of_kept})
+                to->push_back(parameter(name, dense.clone(), role, uses));
+              const WeightId id = prepared(*trained, of_trained.back());
+              EXPECT_EQ(prepared(*sampled, of_sampled.back()), id);
+              EXPECT_EQ(prepared(*kept, of_kept.back()), id);
+              const bool packed = role == Role::linear || word == std::string("packed");
+              EXPECT_TRUE(of_trained.back().dense.defined());
+              EXPECT_TRUE(of_kept.back().dense.defined());
+              EXPECT_EQ(of_sampled.back().dense.defined(), !packed);
+              EXPECT_EQ(of_sampled.back().format == Format::nvfp4_hi, packed);
+              return id;
+            };
+            const WeightId ids[] = {add("w", 37, Role::linear, 1),
+                                    add("v", strips ? 26001 : 90, Role::linear, 1),
+                                    add("model.embed_tokens.weight", 40, Role::embedding, 1),
+                                    add("model.embed_tokens.weight", 41, Role::embedding, 2)};
+            const at::Tensor rows = at::tensor({3, 0, 36, 3, 17}, at::kLong);
+            for (const WeightId id : ids) {
+              const std::int64_t n = of_trained[static_cast<std::size_t>(id)].shape[0];
+              at::Tensor first, second;
+              ok(trained->gather(id, rows, first));
+              ok(sampled->gather(id, rows, second));
+              ASSERT_TRUE(at::equal(first, second));
+              for (const std::int64_t t : {1, 4, 30}) {
+                const at::Tensor x = at::randn({t, k}).to(dtype), dy = at::randn({t, n}).to(dtype);
+                for (const Pass pass : {Pass::eval, Pass::train}) {
+                  const at::Tensor y = forward(*trained, id, x, pass);
+                  ASSERT_TRUE(at::equal(y, forward(*sampled, id, x, pass))) << n << " " << t;
+                  ASSERT_TRUE(at::equal(y, forward(*kept, id, x, pass))) << n << " " << t;
+                }
+                ok(trained->grad_input(id, dy, first));
+                ok(sampled->grad_input(id, dy, second));
+                ASSERT_TRUE(at::equal(first, second));
+                ok(trained->grad_weight(id, dy, x, first));
+                ok(sampled->grad_weight(id, dy, x, second));
+                ASSERT_TRUE(at::equal(first, second));
+              }
+              ok(trained->gather(id, rows, first));  // with the cache filled, where there is one
+              ok(sampled->gather(id, rows, second));
+              ASSERT_TRUE(at::equal(first, second));
+              ok(trained->dequantized(id, first));
+              ok(sampled->dequantized(id, second));
+              ASSERT_TRUE(at::equal(first, second));
+            }
+            EXPECT_EQ(sampled->memory().eval_cache_bytes, trained->memory().eval_cache_bytes);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(BackendNvfp4, ResidencyThatCannotBeIsRefused) {
+  LinearSetup sampling = setup(at::kBFloat16);
+  sampling.trainable = false;
+  const auto answer = [](const char* residency, const LinearSetup& s) {
+    return BackendNvfp4(options({.residency = residency})).capability(s);
+  };
+  for (const char* word : {"auto", "planes", "dense"})
+    EXPECT_EQ(answer(word, sampling).support, Support::emulated) << word;
+  EXPECT_NE(answer("auto", sampling).reason.find("become NVFP4 planes"), std::string::npos);
+  EXPECT_NE(answer("dense", sampling).reason.find("held as they are"), std::string::npos);
+  const Capability trains = answer("planes", setup(at::kBFloat16));
+  EXPECT_EQ(trains.support, Support::unsupported);
+  EXPECT_NE(trains.reason.find("residency: auto"), std::string::npos);
+  EXPECT_EQ(answer("dense", setup(at::kBFloat16, Path::bridge)).support, Support::unsupported);
+  EXPECT_EQ(answer("planes", setup(at::kBFloat16, Path::bridge)).support, Support::emulated);
+  EXPECT_THROW(answer("nowhere", sampling), StatusError);
 }
 
 TEST(BackendNvfp4, SaysWhatItComputes) {

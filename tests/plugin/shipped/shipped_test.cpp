@@ -28,6 +28,7 @@ plugin::Plugin& loaded(const std::string& kind, const std::string& id) {
 
 Options nvfp4_options(const std::string& compute = "auto", const std::string& head = "packed") {
   return Options({{"eval_cache", true},
+                  {"residency", std::string("auto")},
                   {"compute", compute},
                   {"activations", std::string("dense")},
                   {"profile", std::string("te")},

@@ -274,6 +274,46 @@ TEST(PlaneCodec, HiPlaneIsAnOrdinaryPlane) {
   EXPECT_LT(different, 8);
 }
 
+TEST(PlaneCodec, GatheredRowsAreTheTensorsRows) {
+  std::mt19937 rng(21);
+  const std::int64_t rows = 29;
+  for (const std::int64_t cols : {1, 16, 33, 200}) {
+    for (const int count : {1, 2, 3}) {
+      std::vector<std::uint8_t> bytes[4];
+      for (std::size_t p = 0; p < 4; ++p) {
+        bytes[p].resize(static_cast<std::size_t>(rows * packed_cols(cols) / (p == 1 ? 16 : 2)));
+        for (auto& b : bytes[p]) b = static_cast<std::uint8_t>(rng() % (p == 1 ? 127 : 256));
+      }
+      const PlanesView planes{bytes[0].data(), bytes[1].data(), count > 1 ? bytes[2].data() : nullptr,
+                              count > 2 ? bytes[3].data() : nullptr};
+      const std::vector<std::int64_t> ids = {28, 0, 7, 7, 13};
+      const auto n = static_cast<std::int64_t>(ids.size());
+      const auto same = [&](auto zero) {
+        using T = decltype(zero);
+        for (const PlaneValue value : {PlaneValue::exact, PlaneValue::folded}) {
+          std::vector<T> whole(static_cast<std::size_t>(rows * cols)),
+              some(static_cast<std::size_t>(n * cols));
+          reference::dequantize_planes(planes, 0.5f, value, rows, cols, whole.data());
+          gather_planes(planes, 0.5f, value, rows, cols, ids.data(), n, some.data());
+          for (std::int64_t i = 0; i < n; ++i)
+            ASSERT_EQ(
+                0, std::memcmp(some.data() + i * cols, whole.data() + ids[static_cast<std::size_t>(i)] * cols,
+                               static_cast<std::size_t>(cols) * sizeof(T)));
+        }
+      };
+      same(0.0f);
+      same(Bf16{});
+      same(Fp16{});
+      for (const std::int64_t bad : {std::int64_t{-1}, rows}) {
+        std::vector<float> out(static_cast<std::size_t>(2 * cols), 7.0f);
+        const std::int64_t wrong[] = {0, bad};
+        EXPECT_THROW(gather_planes(planes, 1.0f, PlaneValue::exact, rows, cols, wrong, 2, out.data()), Error);
+        EXPECT_EQ(out, std::vector<float>(static_cast<std::size_t>(2 * cols), 7.0f));
+      }
+    }
+  }
+}
+
 TEST(PlaneCodec, RowsMayBeSplitAnywhere) {
   const std::int64_t rows = 37, cols = 90, stride = 95;
   const auto wide = gaussian(static_cast<std::size_t>(rows * stride), 8, 1.0f);

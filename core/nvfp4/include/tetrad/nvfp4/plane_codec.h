@@ -47,6 +47,12 @@ template <class T>
 void dequantize_planes(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
                        std::int64_t cols, T* out);
 
+// Rows of a tensor of `rows` rows, as dequantize_planes gives them (an embedding lookup): out[i, c] = row
+// ids[i], dense [count, cols]. An id that is no row is a tetrad::Error(usage); nothing is written then.
+template <class T>
+void gather_planes(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
+                   std::int64_t cols, const std::int64_t* ids, std::int64_t count, T* out);
+
 namespace reference {
 
 // The plain definition that the fast one is tested against.

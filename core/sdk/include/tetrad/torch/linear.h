@@ -37,6 +37,9 @@ struct LinearSetup {
   at::ScalarType dtype = at::kBFloat16;  // of activations, gradients and results
   at::Device device = at::kCPU;
   bool deterministic = false;
+  // Whether an optimizer may write weights in this run. If not, a backend may keep a weight in its packed
+  // form alone on the training path too; no result changes by it.
+  bool trainable = true;
 };
 
 // Index of a prepared weight in its backend.
@@ -58,8 +61,8 @@ class LinearBackend {
   virtual Status configure(const LinearSetup& setup) noexcept = 0;
 
   // Registers a matrix [N, K] that lives as long as the backend. On the bridge path the backend may replace
-  // the parameter's dense storage by planes (and sets `format`); on the training path it leaves the parameter
-  // alone.
+  // the parameter's dense storage by planes (and sets `format`), and so on the training path where the setup
+  // is not trainable; otherwise it leaves the parameter alone.
   virtual Status prepare(Parameter& parameter, WeightId& weight) noexcept = 0;
 
   // y[i] = x * W[i]^T for weights that share their input: x [T, K] -> y[i] [T, N_i], dtype and device of the

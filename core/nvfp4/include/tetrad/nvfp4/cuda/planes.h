@@ -27,4 +27,10 @@ template <class T>
 void dequantize_planes(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
                        std::int64_t cols, T* out, Stream stream);
 
+// out[i] = row ids[i], dense [count, cols], ids on the device: what dequantize_planes makes of that row. A
+// row of NaNs stands for an id that is not in [0, rows); nothing beyond the planes is read.
+template <class T>
+void gather_planes(const PlanesView& planes, float decode_scale, PlaneValue value, std::int64_t rows,
+                   std::int64_t cols, const std::int64_t* ids, std::int64_t count, T* out, Stream stream);
+
 }  // namespace tetrad::nvfp4::cuda
