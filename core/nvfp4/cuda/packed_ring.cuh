@@ -15,6 +15,13 @@
 
 namespace tetrad::nvfp4::cuda {
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
+// sm_12x: 99 KB of shared memory a block, 64 K registers, and neither wgmma nor anything else of sm_90a
+// alone, which the assembler sees to.
+static_assert(kSmallShared <= 101376 && RingPlan{}.shared <= kSmallShared);
+static_assert((ring_max_warps(8) + 2) * 32 <= 1024 && (ring_max_warps(16) + 2) * 32 <= 1024);
+#endif
+
 struct PackedRingArgs {
   PackedLinearArgs linear;
   RingShape shape;
