@@ -131,17 +131,17 @@ __device__ inline std::uint32_t word_of(const uint4& v, int i) {
 }
 
 // The product of a unit, the weight as the operand of sixteen rows: sums[b][i] of the tile's row g (i = 0, 1)
-// or g + 8 (2, 3) with x row 8 b + 2 t + i % 2. Two chains of sums, so that a product waits less for the one
-// before.
-template <class T, int kBatches>
+// or g + 8 (2, 3) with x row 8 b + 2 t + i % 2. kHalves 1: the tile has no rows from 8 on. Two chains of
+// sums, so that a product waits less for the one before.
+template <class T, int kBatches, int kHalves>
 __device__ inline void multiply_unit(const RingWords& words, const RingX<kBatches>& x, const Moves& by, int g,
                                      float (&sums)[kBatches][4]) {
   float chain[2][kBatches][4] = {};
 #pragma unroll
   for (int word = 0; word < 8; ++word) {
-    std::uint32_t pairs[2][4];
+    std::uint32_t pairs[2][4] = {};
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
+    for (int r = 0; r < kHalves; ++r) {
       const std::uint32_t scale = scale_pair<T>(words.scales[r] >> (word >= 4 ? 16 : 0), word / 2 % 2);
       weight_pairs<T>(word_of(words.codes[r][word / 4], word % 4), scale, by, pairs[r]);
     }
@@ -236,15 +236,23 @@ __global__ void __launch_bounds__((ring_max_warps(8 * kBatches) + 2) * 32, 1)
     const SharedAddress mine = sums + 4 * ((unit * m + 2 * t) * kSumStride + g);
     const int slabs = args.shape.slabs, slots = args.layout.slots;
     const int pieces = ring_pieces(rows, linear.first, linear.count, paired);
+    RingTiles upcoming;
+    upcoming.start(rows, linear.first, linear.count);
     RingX<kBatches> x;
     wait_for_previous();
     for (int begin = 0, round = 0; begin < pieces; begin += slots, ++round) {
       const int some = min(slots, pieces - begin);
+      RingTiles tiles;
       for (int slab = 0; slab < slabs; ++slab) {
         const bool busy = unit < args.shape.units_of(slab);
         if (busy && (slabs > 1 || round == 0))
           load_ring_x<T>(linear, slab * args.shape.warps + unit, lane, x);
-        for (int slot = 0; slot < some; ++slot, stage.next(args.layout.stages)) {
+        tiles = upcoming;
+        const auto next = [&](int slot) {
+          stage.next(args.layout.stages);
+          if (!paired || slot % 2 == 1) tiles.next(rows, linear.first, linear.count);
+        };
+        for (int slot = 0; slot < some; next(slot), ++slot) {
           if ((slot & (args.groups - 1)) != group) continue;
           barrier_wait(bars.full(stage.at), stage.round & 1);
           const int at = stage.at * stage_bytes;
@@ -261,7 +269,10 @@ __global__ void __launch_bounds__((ring_max_warps(8 * kBatches) + 2) * 32, 1)
           if (slab == 0 && round > 0) barrier_wait(bars.free(slot), (round - 1) & 1);
           if (busy) {
             float product[kBatches][4];
-            multiply_unit<T, kBatches>(words, x, linear.moves, g, product);
+            if (tiles.rows() > kRingRows / 2)
+              multiply_unit<T, kBatches, 2>(words, x, linear.moves, g, product);
+            else
+              multiply_unit<T, kBatches, 1>(words, x, linear.moves, g, product);
             const SharedAddress to = mine + slot * slot_bytes;
 #pragma unroll
             for (int i = 0; i < 4 * kBatches; ++i) {
@@ -278,6 +289,7 @@ __global__ void __launch_bounds__((ring_max_warps(8 * kBatches) + 2) * 32, 1)
           }
         }
       }
+      upcoming = tiles;
     }
   }
 }

@@ -128,14 +128,30 @@ TETRAD_HD inline void walk_ring(const RingRows& block, const int* first, int cou
   }
 }
 
+// The tiles of a block one after another, as walk_ring() goes through them: how many rows each has.
+struct RingTiles {
+  int weight = -1, left = 0;  // rows of the block's share of `weight` that are still to come
+
+  // Of the tile at hand, after start().
+  TETRAD_HD int rows() const { return left < kRingRows ? left : kRingRows; }
+  TETRAD_HD void start(const RingRows& block, const int* first, int count) {
+    while (left <= 0 && ++weight < count) {
+      const int begin = first[weight] > block.begin ? first[weight] : block.begin;
+      const int end = weight + 1 < count && first[weight + 1] < block.end ? first[weight + 1] : block.end;
+      left = end - begin;
+    }
+  }
+  TETRAD_HD void next(const RingRows& block, const int* first, int count) {
+    left -= kRingRows;
+    start(block, first, count);
+  }
+};
+
 // How many pieces of one slab walk_ring() makes.
 TETRAD_HD inline int ring_pieces(const RingRows& block, const int* first, int count, bool paired) {
   int tiles = 0;
-  for (int i = 0; i < count; ++i) {
-    const int begin = first[i] > block.begin ? first[i] : block.begin;
-    const int end = i + 1 < count && first[i + 1] < block.end ? first[i + 1] : block.end;
-    if (end > begin) tiles += (end - begin + kRingRows - 1) / kRingRows;
-  }
+  RingTiles t;
+  for (t.start(block, first, count); t.weight < count; t.next(block, first, count)) ++tiles;
   return paired ? 2 * tiles : tiles;
 }
 

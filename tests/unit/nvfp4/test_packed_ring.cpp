@@ -151,8 +151,14 @@ TEST(PackedRing, TheOrderOfPiecesCoversEveryRowOnce) {
     for (int b = 0; b < blocks; ++b) {
       const RingRows mine = ring_rows(b, blocks, total);
       int pieces = 0, last_round = -1;
+      RingTiles tiles;
+      tiles.start(mine, first, count);
       walk_ring(mine, first, count, paired, slots, slabs, [&](const RingPiece& p) {
-        pieces += p.slab == 0 ? 1 : 0;
+        if (p.slab == 0) {
+          ++pieces;
+          ASSERT_EQ(tiles.rows(), p.rows);
+          if (!paired || p.weight == 1) tiles.next(mine, first, count);
+        }
         ASSERT_LT(p.slot, slots);
         ASSERT_GE(p.rows, 1);
         ASSERT_LE(p.rows, kRingRows);
