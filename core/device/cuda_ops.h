@@ -13,6 +13,8 @@
 #include <memory>
 #include <string>
 
+#include "ops/sampling.h"
+
 namespace tetrad::device {
 
 // Queries, keys and values of new tokens on their way to attention. All are [tokens, heads, dim], rows of
@@ -33,6 +35,13 @@ struct Best {
   std::int64_t id = 0;
   bool finite = true;  // of all values; if not, the rest means nothing
   float top1 = 0.0F, top2 = 0.0F;
+};
+
+// A chosen token: best.id, with the two largest scores after the penalty. Not served: the choice is the
+// host's.
+struct Sampled {
+  Best best;
+  bool served = true;
 };
 
 // Work captured once and replayed; it keeps the memory that the work allocated.
@@ -67,6 +76,12 @@ class CudaOps {
 
   // The largest of fp32 values [n], lowest index first; waits for the device.
   virtual Best best(const at::Tensor& values) = 0;
+
+  // The token that generate::Sampler chooses from fp32 logits [n] by `rule` and the bits of a draw; seen,
+  // uint8 [n] or undefined, says what the penalty applies to. Waits for the device.
+  virtual bool takes_sampling(std::int64_t n, const ops::SamplingRule& rule) const noexcept = 0;
+  virtual Sampled sample(const at::Tensor& logits, const ops::SamplingRule& rule, std::uint64_t bits,
+                         const at::Tensor& seen) = 0;
 
   // What training needs besides.
   virtual CudaTrainOps& training() noexcept = 0;

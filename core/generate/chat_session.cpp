@@ -129,6 +129,7 @@ void ChatSession::require_room(std::size_t prompt, std::size_t close) const {
 Choice ChatSession::pick(const at::Tensor& logits) {
   if (const auto& best = context_.best(); best && sampler_.takes_the_best())
     return {static_cast<std::int32_t>(best->id), best->top1, best->top2};
+  if (const auto choice = device_sampler_.pick(logits, context_.ledger(), sampler_)) return *choice;
   const at::Tensor row = logits.cpu();
   return sampler_.pick({row.const_data_ptr<float>(), static_cast<std::size_t>(row.numel())},
                        context_.ledger());

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "generate/context.h"
+#include "generate/device_sampler.h"
 #include "generate/sampler.h"
 #include "text/tokenizer.h"
 #include "text/turn_format.h"
@@ -92,6 +93,7 @@ class ChatSession {
   GenerationOptions options_;
   std::optional<std::string> system_;
   Sampler sampler_;
+  DeviceSampler device_sampler_;
   std::vector<text::TurnSpan> table_;
 };
 

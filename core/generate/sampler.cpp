@@ -1,21 +1,17 @@
 #include "generate/sampler.h"
 
+#include <tetrad/base/error.h>
+
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <functional>
+#include <string>
+#include <utility>
 
 namespace tetrad::generate {
 namespace {
 
-// SplitMix64's finaliser (Steele et al. 2014) over (seed, draw): a counter generator, so a draw can be
-// repeated alone.
-double uniform(std::uint64_t seed, std::uint64_t draw) {
-  std::uint64_t z = seed * 0x9E3779B97F4A7C15ULL + (draw + 1) * 0xD1B54A32D192ED03ULL;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-  z ^= z >> 31;
-  return static_cast<double>(z >> 11) * 0x1.0p-53;
-}
+constexpr double kLog2E = 1.4426950408889634;
 
 void penalise(std::vector<float>& scores, std::span<const std::int32_t> context, double penalty) {
   std::vector<std::int32_t> seen(context.begin(), context.end());
@@ -24,15 +20,26 @@ void penalise(std::vector<float>& scores, std::span<const std::int32_t> context,
   for (const std::int32_t id : seen) {
     if (id < 0 || static_cast<std::size_t>(id) >= scores.size()) continue;
     float& score = scores[static_cast<std::size_t>(id)];
-    score = static_cast<float>(score > 0 ? score / penalty : score * penalty);
+    score = ops::penalised(score, penalty);
   }
 }
 
 }  // namespace
 
+Sampler::Sampler(const SamplingOptions& options) : seed_(options.seed) {
+  if (options.temperature > 0.0) rule_.scale = kLog2E / options.temperature;
+  rule_.top_k = std::max<std::int64_t>(options.top_k, 0);
+  if (options.top_p < 1.0)
+    rule_.top_p = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(options.top_p * 0x1p64));
+  rule_.min_weight = static_cast<std::uint64_t>(std::ceil(std::clamp(options.min_p, 0.0, 1.0) * 0x1p40));
+  rule_.penalty = options.repetition_penalty;
+}
+
 Choice Sampler::pick(std::span<const float> logits, std::span<const std::int32_t> context) {
+  if (static_cast<std::int64_t>(logits.size()) > ops::kMaxSampled)
+    throw Error("[sampler] a choice among " + std::to_string(logits.size()) + " tokens");
   scores_.assign(logits.begin(), logits.end());
-  if (options_.repetition_penalty != 1.0) penalise(scores_, context, options_.repetition_penalty);
+  if (rule_.penalty != 1.0) penalise(scores_, context, rule_.penalty);
 
   Choice choice;
   const auto best = std::max_element(scores_.begin(), scores_.end());
@@ -42,44 +49,77 @@ Choice Sampler::pick(std::span<const float> logits, std::span<const std::int32_t
   for (auto it = scores_.begin(); it != scores_.end(); ++it) {
     if (it != best) choice.top2 = std::max(choice.top2, *it);
   }
-  const std::uint64_t draw = draws_++;
-  if (options_.temperature == 0.0) return choice;
+  const std::uint64_t bits = next_bits();
+  skip();
+  if (rule_.scale == 0.0) return choice;
+  choice.id = rule_.top_k == 0 && rule_.top_p == 0 ? draw_from_all(choice.top1, bits)
+                                                   : draw_from_first(choice.top1, bits);
+  return choice;
+}
 
-  // Sorted by falling score, ties by id, so that the result does not depend on the sort's internals.
-  order_.resize(scores_.size());
-  std::iota(order_.begin(), order_.end(), 0);
-  const auto larger = [this](std::int32_t a, std::int32_t b) {
-    const float x = scores_[static_cast<std::size_t>(a)], y = scores_[static_cast<std::size_t>(b)];
-    return x != y ? x > y : a < b;
+std::int32_t Sampler::draw_from_all(float greatest, std::uint64_t bits) {
+  weights_.clear();
+  std::uint64_t total = 0;
+  for (const float score : scores_) {
+    const std::uint64_t weight = ops::sampling_weight(greatest, score, rule_.scale);
+    weights_.push_back(weight >= rule_.min_weight ? weight : 0);
+    total += weights_.back();
+  }
+  return static_cast<std::int32_t>(falls_on(ops::sampling_target(total, bits)));
+}
+
+std::int32_t Sampler::draw_from_first(float greatest, std::uint64_t bits) {
+  // Falling scores, ids among equal ones.
+  order_.clear();
+  for (std::size_t i = 0; i < scores_.size(); ++i)
+    order_.push_back(static_cast<std::uint64_t>(ops::falling_key(scores_[i])) << 32 | i);
+  const auto weight_of = [&](std::uint64_t entry) {
+    return ops::sampling_weight(greatest, scores_[static_cast<std::size_t>(entry & 0xFFFFFFFFU)],
+                                rule_.scale);
   };
   std::size_t kept = order_.size();
-  if (options_.top_k > 0) kept = std::min(kept, static_cast<std::size_t>(options_.top_k));
-  std::partial_sort(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(kept), order_.end(), larger);
+  std::uint64_t total = 0;
+  if (rule_.top_k > 0) {
+    kept = std::min(kept, static_cast<std::size_t>(rule_.top_k));
+    std::partial_sort(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(kept), order_.end());
+    order_.resize(kept);
+  }
+  for (const std::uint64_t entry : order_) total += weight_of(entry);
+  const std::uint64_t share = rule_.top_p != 0 ? ops::share_of(total, rule_.top_p) : total;
 
-  std::vector<double> weight(kept);
-  double total = 0.0;
-  for (std::size_t i = 0; i < kept; ++i) {
-    const double score = scores_[static_cast<std::size_t>(order_[i])];
-    weight[i] = std::exp((score - choice.top1) / options_.temperature);
-    total += weight[i];
+  weights_.clear();
+  const auto take = [&](std::uint64_t entry) {
+    weights_.push_back(weight_of(entry));
+    return weights_.back();
+  };
+  std::uint64_t reached = 0;
+  if (rule_.top_k > 0) {
+    for (std::size_t i = 0; i < kept && reached < share; ++i) reached += take(order_[i]);
+  } else {
+    // The first few of many: a heap gives them in order without sorting the rest.
+    const auto later = std::greater<>();
+    std::make_heap(order_.begin(), order_.end(), later);
+    std::vector<std::uint64_t> first;
+    while (!order_.empty() && reached < share) {
+      std::pop_heap(order_.begin(), order_.end(), later);
+      first.push_back(order_.back());
+      order_.pop_back();
+      reached += take(first.back());
+    }
+    order_ = std::move(first);
   }
-  if (options_.top_p < 1.0) {
-    double cumulative = 0.0;
-    std::size_t i = 0;
-    while (i < kept && cumulative < options_.top_p * total) cumulative += weight[i++];
-    kept = std::max<std::size_t>(i, 1);
+  total = 0;
+  for (std::uint64_t& weight : weights_) {
+    if (weight < rule_.min_weight) weight = 0;
+    total += weight;
   }
-  if (options_.min_p > 0.0) {
-    std::size_t i = 1;
-    while (i < kept && weight[i] >= options_.min_p * weight[0]) ++i;
-    kept = i;
-  }
-  total = std::accumulate(weight.begin(), weight.begin() + static_cast<std::ptrdiff_t>(kept), 0.0);
-  double target = uniform(options_.seed, draw) * total;
+  return static_cast<std::int32_t>(order_[falls_on(ops::sampling_target(total, bits))] & 0xFFFFFFFFU);
+}
+
+std::size_t Sampler::falls_on(std::uint64_t target) const {
   std::size_t i = 0;
-  while (i + 1 < kept && target >= weight[i]) target -= weight[i++];
-  choice.id = order_[i];
-  return choice;
+  while (target >= weights_[i]) target -= weights_[i++];
+  return i;
 }
 
 }  // namespace tetrad::generate

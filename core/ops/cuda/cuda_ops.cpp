@@ -193,6 +193,28 @@ class TorchCudaOps final : public CudaOps {
     return {best.id, best.finite != 0, best.top1, best.top2};
   }
 
+  bool takes_sampling(std::int64_t n, const ops::SamplingRule& rule) const noexcept override {
+    return n >= 1 && n <= ops::kMaxSampled && rule.top_k <= kernels::kMaxTopK;
+  }
+
+  Sampled sample(const at::Tensor& logits, const ops::SamplingRule& rule, std::uint64_t bits,
+                 const at::Tensor& seen) override {
+    const c10::cuda::CUDAGuard on(logits.device());
+    const cudaStream_t stream = stream_of(logits);
+    auto* out = static_cast<kernels::Sampled*>(
+        workspace(sampled_, logits.device(), static_cast<std::int64_t>(sizeof(kernels::Sampled))));
+    kernels::Sampling sampling;
+    sampling.rule = rule;
+    sampling.bits = bits;
+    sampling.seen = read_as<std::uint8_t>(seen);
+    kernels::sample(read_as<float>(logits), logits.numel(), sampling, out, stream);
+    kernels::Sampled sampled;
+    check(cudaMemcpyAsync(&sampled, out, sizeof sampled, cudaMemcpyDeviceToHost, stream), "sampling");
+    check(cudaStreamSynchronize(stream), "sampling");
+    const kernels::Best& best = sampled.best;
+    return {{best.id, best.finite != 0, best.top1, best.top2}, sampled.served != 0};
+  }
+
   CudaTrainOps& training() noexcept override { return training_; }
 
   std::unique_ptr<Graph> capture(const at::Device& device, const std::function<void()>& work) override {
@@ -214,7 +236,7 @@ class TorchCudaOps final : public CudaOps {
   }
 
   TorchCudaTrainOps training_;
-  Workspaces attention_, best_;
+  Workspaces attention_, best_, sampled_;
   std::vector<at::Tensor> outgrown_;
 };
 

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "ops/sampling.h"
+
 struct CUstream_st;
 
 namespace tetrad::ops::cuda {
@@ -81,5 +83,19 @@ struct Best {
 inline constexpr std::int64_t kBestBlocks = 64;
 // workspace: kBestBlocks + 1 Best, zeroed once before its first use.
 void best_of(const float* values, std::int64_t n, Best* best, void* workspace, Stream stream);
+
+// A token of n logits by the rule of ops/sampling.h, the one that generate/sampler.h chooses on the host.
+struct Sampling {
+  SamplingRule rule;
+  std::uint64_t bits = 0;              // sampling_bits of the draw
+  const std::uint8_t* seen = nullptr;  // n bytes, not 0: the penalty applies; null: to none
+};
+struct Sampled {
+  Best best;                // after the penalty; id is the choice. Not finite: the rest means nothing
+  std::int32_t served = 1;  // 0: the cuts leave more tokens than the kernel holds, and the host has to choose
+};
+inline constexpr std::int64_t kMaxTopK = 512;
+// n at most kMaxSampled, top_k at most kMaxTopK.
+void sample(const float* logits, std::int64_t n, const Sampling& sampling, Sampled* out, Stream stream);
 
 }  // namespace tetrad::ops::cuda
