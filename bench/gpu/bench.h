@@ -66,6 +66,7 @@ struct Context {
 };
 
 nlohmann::json codec_rates(const Context& context);
+nlohmann::json operand_rates(const Context& context);
 nlohmann::json packed_rates(const Context& context);
 nlohmann::json gemm_rates(const Context& context);
 nlohmann::json optimizer_rates(const Context& context);

@@ -1,6 +1,8 @@
-// tetrad_gpu_bench [--sweep] [codec] [packed] [gemm] [optimizer] [train]: all parts, or those that are named.
-// JSON on stdout.
+// tetrad_gpu_bench [--sweep] [codec] [operand] [packed] [gemm] [optimizer] [train]: all parts, or those that
+// are named. JSON on stdout.
+#include <cuda_runtime_api.h>
 #include <tetrad/nvfp4/half.h>
+#include <torch/version.h>
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -8,6 +10,8 @@
 #include <utility>
 
 #include "bench.h"
+#include "cli/doctor/machine.h"
+#include "cli/host/build_commit.h"
 
 namespace tetrad::bench {
 
@@ -71,6 +75,30 @@ double measure_copy(cudaStream_t stream) {
   return 2.0 * static_cast<double>(from.bytes()) / (ms * 1e-3);
 }
 
+// Where and of what the figures are, in the words of `host bench --json`.
+nlohmann::json provenance(const cudaDeviceProp& device) {
+  int driver = 0, runtime = 0;
+  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+  check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
+  const auto dotted = [](int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); };
+  nlohmann::json machine = cli::machine_facts();
+  machine["device"] = {
+      {"name", device.name},
+      {"compute_capability", std::to_string(device.major) + "." + std::to_string(device.minor)},
+      {"total_bytes", device.totalGlobalMem},
+      {"multiprocessors", device.multiProcessorCount},
+      {"l2_bytes", device.l2CacheSize},
+      {"unified_memory", device.integrated != 0}};
+  return {{"format", "tetrad-gpu-bench 1"},
+          {"machine", machine},
+          {"versions",
+           {{"tetrad", TETRAD_VERSION},
+            {"commit", cli::build_commit()},
+            {"libtorch", TORCH_VERSION},
+            {"cuda_runtime", dotted(runtime)},
+            {"cuda_driver", dotted(driver)}}}};
+}
+
 int run(int argc, char** argv) {
   Context context;
   std::set<std::string> parts;
@@ -78,25 +106,25 @@ int run(int argc, char** argv) {
     const std::string word = argv[i];
     if (word == "--sweep") {
       context.sweep = true;
-    } else if (word == "codec" || word == "packed" || word == "gemm" || word == "optimizer" ||
-               word == "train") {
+    } else if (word == "codec" || word == "operand" || word == "packed" || word == "gemm" ||
+               word == "optimizer" || word == "train") {
       parts.insert(word);
     } else {
       throw Error(ExitCode::usage, "[bench] unknown argument '" + word +
-                                       "'; there are --sweep codec packed gemm optimizer train");
+                                       "'; there are --sweep codec operand packed gemm optimizer train");
     }
   }
   cudaDeviceProp device{};
   check(cudaGetDeviceProperties(&device, 0), "cudaGetDeviceProperties");
   check(cudaStreamCreate(&context.stream), "cudaStreamCreate");
   context.copy_rate = measure_copy(context.stream);
-  nlohmann::json out = {
-      {"device", device.name},
-      {"compute_capability", std::to_string(device.major) + "." + std::to_string(device.minor)},
-      {"multiprocessors", device.multiProcessorCount},
-      {"copy_gb_s", context.copy_rate / 1e9}};
+  nlohmann::json out = provenance(device);
+  out["arguments"] = std::vector<std::string>(argv + 1, argv + argc);
+  out["device"] = device.name;
+  out["copy_gb_s"] = context.copy_rate / 1e9;
   const auto wanted = [&](const char* part) { return parts.empty() || parts.contains(part); };
   if (wanted("codec")) out["codec"] = codec_rates(context);
+  if (wanted("operand")) out["operand"] = operand_rates(context);
   if (wanted("packed")) out["packed"] = packed_rates(context);
   if (wanted("gemm")) out["gemm"] = gemm_rates(context);
   if (wanted("optimizer")) out["optimizer"] = optimizer_rates(context);
