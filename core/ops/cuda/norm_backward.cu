@@ -8,7 +8,6 @@ namespace tetrad::ops::cuda {
 namespace {
 
 constexpr std::int64_t kMostColumns = 8192;  // 1024 threads of 8
-constexpr std::int64_t kBlocksPerProcessor = 4;
 
 // A block takes every gridDim-th row, a thread eight columns of each: it sums its part of the weight's
 // gradient in registers. The next row is on its way while this one is reduced.
@@ -96,8 +95,13 @@ __global__ void silu_mul_backward_kernel(T* dh, T* gate, T* up, std::int64_t n) 
   store(up + i, u);
 }
 
-std::int64_t norm_blocks(std::int64_t rows) {
-  return std::min<std::int64_t>(rows, processors() * kBlocksPerProcessor);
+unsigned norm_threads(std::int64_t n) {
+  return static_cast<unsigned>((n / 8 + 31) / 32 * 32);
+}
+
+// As many blocks as run at once: 64 registers a thread leave room for 1,024 threads.
+std::int64_t norm_blocks(std::int64_t rows, std::int64_t n) {
+  return std::min<std::int64_t>(rows, processors() * std::clamp(1024u / norm_threads(n), 1u, 16u));
 }
 
 }  // namespace
@@ -107,7 +111,7 @@ bool takes_norm_backward(std::int64_t n) {
 }
 
 std::int64_t norm_backward_workspace(std::int64_t rows, std::int64_t n) {
-  return norm_blocks(rows) * n;
+  return norm_blocks(rows, n) * n;
 }
 
 template <class T>
@@ -117,9 +121,8 @@ void rms_norm_backward(const T* dy, const T* x, const T* weight, const T* passin
   if (!takes_norm_backward(n))
     throw Error("[ops] gradient of a norm over " + std::to_string(n) + " elements: it takes multiples of 8");
   if (rows <= 0) return;
-  const std::int64_t blocks = norm_blocks(rows);
-  const auto threads = static_cast<unsigned>((n / 8 + 31) / 32 * 32);
-  rms_norm_backward_kernel<T><<<static_cast<unsigned>(blocks), threads, 0, stream>>>(
+  const std::int64_t blocks = norm_blocks(rows, n);
+  rms_norm_backward_kernel<T><<<static_cast<unsigned>(blocks), norm_threads(n), 0, stream>>>(
       dy, x, weight, passing, static_cast<float>(eps), rows, n, dx, workspace);
   check_launch("gradient of a norm");
   sum_columns(workspace, blocks, n, dweight, stream);
