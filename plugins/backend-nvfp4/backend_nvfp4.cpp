@@ -276,6 +276,7 @@ std::int64_t BackendNvfp4::operand_bytes(const Weight& w) {
 std::int64_t BackendNvfp4::clear_eval_cache() noexcept {
   std::int64_t freed = 0;
   for (Weight& w : weights_) {
+    forget_recent(w);
     if (setup_.path == Path::training && w.operand_at) {
       freed += operand_bytes(w);
       w.operand = {};
@@ -298,6 +299,7 @@ LinearMemory BackendNvfp4::memory() const noexcept {
     if (w.cache.defined()) memory.eval_cache_bytes += static_cast<std::int64_t>(w.cache.nbytes());
   }
   if (workspace_.defined()) memory.workspace_bytes = static_cast<std::int64_t>(workspace_.nbytes());
+  memory.workspace_bytes += recent_bytes_;
   return memory;
 }
 

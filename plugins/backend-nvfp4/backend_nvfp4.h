@@ -78,6 +78,9 @@ class BackendNvfp4 final : public LinearBackend {
     nvfp4::GlobalScale global;
     at::Tensor cache;  // [N, K], the setup's dtype, in the form that products use (see factor)
     std::optional<std::uint64_t> cached_at;
+    at::Tensor recent;  // the same of a training pass on a device, for a while: see recent_values()
+    std::optional<std::uint64_t> recent_at;
+    std::uint64_t recent_use = 0;
     Fp4Operand
         operand;  // compute: native; kept as long as the eval cache is, or the planes on the bridge path
     std::optional<std::uint64_t> operand_at;
@@ -115,12 +118,20 @@ class BackendNvfp4 final : public LinearBackend {
   void decode(const Weight& w, std::int64_t first, float scale, const at::Tensor& out) const;
   const at::Tensor& filled_cache(Weight& w);
   bool cache_is_fresh(const Weight& w) const;
-  void for_each_strip(Weight& w, bool use_cache, const Strip& visit);
+  // Where the values of a weight may come from that would be decoded otherwise: the eval cache, or those that
+  // a training pass decoded a moment ago.
+  enum class Reuse : std::uint8_t { none, cache, recent };
+  void for_each_strip(Weight& w, Reuse reuse, const Strip& visit);
+  // A training pass on a device meets a weight twice within a block: when the block is computed again, and
+  // for the gradient of its input. So the weights decoded last are kept, in a bounded number of bytes.
+  // Undefined for a weight that takes more than one strip, and on a CPU.
+  at::Tensor recent_values(Weight& w, float fold);
+  void forget_recent(Weight& w);
 
   // Which product a few rows of x get; every other case is strip_product.
   bool meets_packed(const Weight& w, const at::Tensor& x) const;
   bool meets_dense(const at::Tensor& x) const;
-  at::Tensor strip_product(Weight& w, const at::Tensor& x, bool cached);
+  at::Tensor strip_product(Weight& w, const at::Tensor& x, Reuse reuse);
   // compute: native. Of a training pass nothing is kept.
   Fp4Operand make_operand(Weight& w);
   at::Tensor native_product(Weight& w, const Fp4Operand& x, bool keep);
@@ -136,6 +147,8 @@ class BackendNvfp4 final : public LinearBackend {
   std::optional<TensorCodec> codec_;  // set by configure
   std::vector<Weight> weights_;
   at::Tensor workspace_;
+  std::int64_t recent_bytes_ = 0;
+  std::uint64_t recent_uses_ = 0;
   std::vector<float> prepared_;  // x of a product for few rows, in the kernel's order; kept for its memory
   mutable std::uint64_t epoch_ = 0;
 };

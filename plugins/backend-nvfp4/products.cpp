@@ -24,6 +24,8 @@ namespace {
 // device.
 constexpr std::int64_t kStripCpu = std::int64_t{2} << 20;
 constexpr std::int64_t kStripCuda = std::int64_t{32} << 20;
+// Of weights that a training pass keeps decoded: more than a block of Qwen3-4B has.
+constexpr std::int64_t kRecentBytes = std::int64_t{256} << 20;
 
 // Rows of x up to which the packed product is used. It decodes the weight once for every 8 of them, in
 // registers: three times that costs less than writing a strip and reading it back.
@@ -111,7 +113,36 @@ const at::Tensor& BackendNvfp4::filled_cache(Weight& w) {
   return w.cache;
 }
 
-void BackendNvfp4::for_each_strip(Weight& w, bool use_cache, const Strip& visit) {
+void BackendNvfp4::forget_recent(Weight& w) {
+  if (w.recent.defined()) recent_bytes_ -= static_cast<std::int64_t>(w.recent.nbytes());
+  w.recent = at::Tensor();
+  w.recent_at.reset();
+}
+
+at::Tensor BackendNvfp4::recent_values(Weight& w, float fold) {
+  const Parameter& p = *w.parameter;
+  if (setup_.device.is_cpu() || p.shape[0] > strip_rows(p.shape[1])) return {};
+  w.recent_use = ++recent_uses_;
+  if (w.recent.defined() && w.recent_at == p.version) return w.recent;
+  forget_recent(w);
+  const std::int64_t bytes = p.numel() * static_cast<std::int64_t>(c10::elementSize(setup_.dtype));
+  while (recent_bytes_ > 0 && recent_bytes_ + bytes > kRecentBytes) {
+    Weight* oldest = nullptr;
+    for (Weight& other : weights_)
+      if (other.recent.defined() && (oldest == nullptr || other.recent_use < oldest->recent_use))
+        oldest = &other;
+    forget_recent(*oldest);
+  }
+  at::Tensor values =
+      at::empty({p.shape[0], p.shape[1]}, at::TensorOptions().dtype(setup_.dtype).device(setup_.device));
+  decode(w, 0, fold, values);
+  w.recent = values;
+  w.recent_at = p.version;
+  recent_bytes_ += bytes;
+  return values;
+}
+
+void BackendNvfp4::for_each_strip(Weight& w, Reuse reuse, const Strip& visit) {
   const Parameter& p = *w.parameter;
   const std::int64_t rows = p.shape[0], cols = p.shape[1], step = strip_rows(cols);
   const at::ScalarType dtype = product_dtype();
@@ -123,7 +154,8 @@ void BackendNvfp4::for_each_strip(Weight& w, bool use_cache, const Strip& visit)
     const float decode_by = decode_scale(w);
     // What is folded is decided by the setup's dtype on all paths: cached and fresh strips are the same.
     (folds_in(p, decode_by) ? fold : alpha) = decode_by;
-    if (use_cache) whole = filled_cache(w);
+    if (reuse == Reuse::cache) whole = filled_cache(w);
+    if (reuse == Reuse::recent) whole = recent_values(w, fold);
   }
   for (std::int64_t r = 0; r < rows; r += step) {
     const std::int64_t n = std::min(step, rows - r);
@@ -208,11 +240,11 @@ void BackendNvfp4::dense_rows(const at::Tensor& x, const std::vector<nvfp4::Dens
   });
 }
 
-at::Tensor BackendNvfp4::strip_product(Weight& w, const at::Tensor& x, bool cached) {
+at::Tensor BackendNvfp4::strip_product(Weight& w, const at::Tensor& x, Reuse reuse) {
   const Parameter& p = *w.parameter;
   const at::Tensor in = x.to(product_dtype());
   at::Tensor y;
-  for_each_strip(w, cached, [&](std::int64_t first, const at::Tensor& strip, float alpha) {
+  for_each_strip(w, reuse, [&](std::int64_t first, const at::Tensor& strip, float alpha) {
     at::Tensor part;
     if (meets_dense(x)) {
       part = at::empty({x.size(0), strip.size(0)}, x.options());
@@ -261,6 +293,8 @@ Status BackendNvfp4::forward(std::span<const WeightId> weights, const at::Tensor
                              std::vector<at::Tensor>& y) noexcept {
   return torch_guarded([&] {
     const bool cached = setup_.path == Path::training && pass == Pass::eval && options_.eval_cache;
+    const bool trains = setup_.path == Path::training && pass == Pass::train;
+    const Reuse reuse = cached ? Reuse::cache : trains ? Reuse::recent : Reuse::none;
     bool packed = !weights.empty(), dense = packed;
     std::size_t quantised = 0;
     for (const WeightId id : weights) {
@@ -280,7 +314,7 @@ Status BackendNvfp4::forward(std::span<const WeightId> weights, const at::Tensor
       for (const WeightId id : weights) {
         Weight& w = at_id(id);
         results.push_back(w.source == Source::as_is
-                              ? strip_product(w, x, cached)
+                              ? strip_product(w, x, reuse)
                               : native_product(w, operand, cached || setup_.path == Path::bridge));
       }
     } else if (packed) {
@@ -290,7 +324,7 @@ Status BackendNvfp4::forward(std::span<const WeightId> weights, const at::Tensor
     } else {
       for (const WeightId id : weights) {
         Weight& w = at_id(id);
-        results.push_back(strip_product(w, w.source == Source::as_is ? x : rounded, cached));
+        results.push_back(strip_product(w, w.source == Source::as_is ? x : rounded, reuse));
       }
     }
     y = std::move(results);
@@ -334,7 +368,7 @@ Status BackendNvfp4::grad_input(WeightId weight, const at::Tensor& dy, at::Tenso
     const Parameter& p = *w.parameter;
     check_matrix("grad_input: dy", dy, p.shape[0], setup_, p);
     at::Tensor sum;  // fp32, over strips
-    for_each_strip(w, false, [&](std::int64_t first, const at::Tensor& strip, float alpha) {
+    for_each_strip(w, Reuse::recent, [&](std::int64_t first, const at::Tensor& strip, float alpha) {
       if (strip.size(0) == p.shape[0]) {
         sum = scaled_mm(dy.to(strip.scalar_type()), strip, alpha);
         return;

@@ -3,6 +3,8 @@
 #include <ATen/ops/argmax.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -142,6 +144,58 @@ TEST_F(GpuModel, TheGraphGivesThePlainPassBitForBitWhileTheCacheGrows) {
           << "token " << i << " off by " << distance(got[i], expected[i]);
     EXPECT_EQ(graph.context->kv_lengths().next_position, 620);
   }
+}
+
+// A training pass keeps what it decoded last, 256 MiB of it: ten weights of 32 MiB do not fit. Its products
+// are those of the weights as they are, however often and in whatever order they are asked for.
+TEST_F(GpuModel, TrainingPassesReuseDecodedWeightsOnlyWhileTheyAreFresh) {
+  backend_nvfp4::BackendNvfp4 backend(Options({{"eval_cache", true},
+                                               {"residency", std::string("dense")},
+                                               {"compute", std::string("auto")},
+                                               {"activations", std::string("dense")},
+                                               {"profile", std::string("te")},
+                                               {"global_scale", std::string("power_of_two")},
+                                               {"forward", std::string("hi+lo")},
+                                               {"head", std::string("packed")},
+                                               {"embedding", std::string("dense")}}));
+  LinearSetup setup;
+  setup.device = device_;
+  setup.dtype = at::kBFloat16;
+  setup.path = Path::training;
+  ASSERT_TRUE(backend.configure(setup).ok());
+  constexpr std::int64_t kSize = 4096;
+  const auto options = at::TensorOptions().dtype(at::kBFloat16).device(device_);
+  const at::Tensor x = at::randn({40, kSize}, options);
+  std::vector<Parameter> parameters(10);
+  std::vector<WeightId> ids(parameters.size());
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    Parameter& p = parameters[i];
+    p.name = "weight " + std::to_string(i);
+    p.shape = {kSize, kSize};
+    p.format = Format::bf16;
+    p.dense = at::randn({kSize, kSize}, options).mul_(0.02);
+    ASSERT_TRUE(backend.prepare(p, ids[i]).ok());
+  }
+  const auto expect_right = [&](std::size_t i) {
+    at::Tensor whole, dx;
+    std::vector<at::Tensor> y;
+    ASSERT_TRUE(backend.dequantized(ids[i], whole).ok());
+    ASSERT_TRUE(backend.forward(std::span(&ids[i], 1), x, Pass::train, y).ok());
+    ASSERT_TRUE(backend.grad_input(ids[i], x, dx).ok());
+    EXPECT_TRUE(at::equal(y[0], at::mm(x, whole.t()))) << i;
+    EXPECT_TRUE(at::equal(dx, at::mm(x, whole))) << i;
+    EXPECT_LE(backend.memory().workspace_bytes, std::int64_t{256} << 20);
+  };
+  for (const std::size_t i : {0, 1, 2, 1, 0, 3, 4, 5, 6, 7, 8, 9, 0, 9, 5}) expect_right(i);
+  EXPECT_GT(backend.memory().workspace_bytes, std::int64_t{200} << 20);
+  for (const std::size_t i : {5, 9}) {  // both are kept, and then no longer what the weight is
+    parameters[i].dense.mul_(-0.5);
+    ++parameters[i].version;
+    expect_right(i);
+  }
+  backend.clear_eval_cache();
+  EXPECT_EQ(backend.memory().workspace_bytes, 0);
+  expect_right(3);
 }
 
 TEST_F(GpuModel, ATruncatedContextGoesOnAsIfNothingHadFollowed) {
