@@ -18,6 +18,7 @@ inline Options w4a4_options(const std::string& compute, const std::string& activ
                             const std::string& forward = "hi+lo") {
   return Options({{"eval_cache", true},
                   {"compute", compute},
+                  {"residency", std::string("auto")},
                   {"activations", activations},
                   {"profile", std::string("te")},
                   {"global_scale", global},
