@@ -78,7 +78,7 @@ void describe(const PackedPlan& plan, nlohmann::json& row) {
                 {"slots", r.slots},
                 {"blocks", r.blocks},
                 {"shared", r.shared},
-                {"bulk", r.bulk}});
+                {"producers", r.producers}});
   } else {
     row.update({{"warps", plan.warps}, {"tiles", plan.tiles}});
   }
@@ -104,22 +104,19 @@ PackedPlan through(const RingPlan& ring) {
   return plan;
 }
 
-// Every shape of the ring that might pay: warps, their groups, shared memory and blocks of a multiprocessor,
-// and how it is filled.
+// Every shape of the ring that might pay: warps, their groups, producers, shared memory and blocks of a
+// multiprocessor.
 std::vector<RingPlan> ring_plans() {
   struct Room {
-    int blocks, shared, stages;
+    int blocks, shared;
   };
   std::vector<RingPlan> plans;
-  for (const int warps : {10, 5, 20}) {
+  for (const int warps : {10, 20, 13}) {
     for (const int groups : {1, 2}) {
-      for (const Room room : {Room{1, nvfp4::cuda::kSmallShared, 32}, Room{1, 56 * 1024, 32},
-                              Room{1, 200 * 1024, 32}, Room{2, nvfp4::cuda::kSmallShared, 32}}) {
-        for (const bool bulk : {true, false}) {
-          if (!bulk && (groups == 2 || warps != 10)) continue;
-          if (warps * groups > 20) continue;
-          plans.push_back({warps, groups, room.stages, 4, room.blocks, room.shared, bulk});
-        }
+      for (const Room room : {Room{1, nvfp4::cuda::kSmallShared}, Room{1, 112 * 1024}, Room{1, 64 * 1024},
+                              Room{1, 200 * 1024}, Room{2, nvfp4::cuda::kSmallShared}, Room{2, 64 * 1024}}) {
+        for (const int producers : {1, 3})
+          plans.push_back({warps, groups, producers, 32, 4, room.blocks, room.shared});
       }
     }
   }

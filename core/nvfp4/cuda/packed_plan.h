@@ -23,6 +23,16 @@ struct PackedPlan {
   RingPlan through;
 };
 
+// Where the ring is the faster one on an H100: rows that come whole. Two blocks share a multiprocessor where
+// there are many tiles for each; few columns leave room for several groups of warps.
+inline RingPlan plan_ring(std::int64_t row_tiles, std::int64_t k) {
+  RingPlan plan;
+  const int warps = ring_shape(k, plan.warps).warps;
+  while (warps > 0 && warps * plan.groups * 2 <= 12 && plan.groups < plan.slots) plan.groups *= 2;
+  if (row_tiles >= 8192) plan.blocks = 2;
+  return plan;
+}
+
 // row_tiles: tiles of kTileRows rows in all weights of the launch; paired: gate and up, which take two tiles
 // a block. All blocks should be on the device at once with a little room for the kernel that comes next, and
 // within that as many warps should share a block as there is room for: what counts is the bytes on their way.
@@ -40,6 +50,8 @@ inline PackedPlan plan_packed(std::int64_t row_tiles, std::int64_t k_padded, boo
   plan.warps = static_cast<int>(std::clamp<std::int64_t>(held / share, 1, kMaxPackedWarps));
   if (share > held / 2) plan.warps = 4;  // several waves whatever the plan
   if (plan.warps > chunks) plan.warps = static_cast<int>(chunks);
+  plan.ring = k_padded <= 2560;
+  plan.through = plan_ring(row_tiles, k_padded);
   return plan;
 }
 
@@ -52,7 +64,7 @@ struct DeviceLimits {
 DeviceLimits device_limits();
 
 // Whether weights can go through a ring of this plan on the current device: whole units of columns, codes and
-// scales 16-byte aligned, no lo plane, and room for two stages.
+// scales 16-byte aligned, no lo plane, room for two stages, and bulk copies (sm_90 and later).
 bool ring_takes(const RingPlan& plan, int m, std::int64_t k, std::span<const PackedLinear> weights);
 
 // packed_linear with a given plan and without its checks: for measuring plans. A paired launch takes

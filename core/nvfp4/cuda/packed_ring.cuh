@@ -1,4 +1,4 @@
-// The kernel of packed_linear that streams weights through shared memory: one warp keeps a ring of stages
+// The kernel of packed_linear that streams weights through shared memory: some warps keep a ring of stages
 // filled, so that far more bytes are on their way than registers would hold, groups of warps multiply, and
 // one warp adds the partial sums of a tile and stores. None of them waits for another but through barriers of
 // the ring, so tiles overlap; the ring begins to fill before the kernel waits for the one that computes x
@@ -19,7 +19,6 @@ namespace tetrad::nvfp4::cuda {
 // sm_12x: 99 KB of shared memory a block, 64 K registers, and neither wgmma nor anything else of sm_90a
 // alone, which the assembler sees to.
 static_assert(kSmallShared <= 101376 && RingPlan{}.shared <= kSmallShared);
-static_assert((ring_max_warps(8) + 2) * 32 <= 1024 && (ring_max_warps(16) + 2) * 32 <= 1024);
 #endif
 
 struct PackedRingArgs {
@@ -28,6 +27,7 @@ struct PackedRingArgs {
   RingLayout layout;
   int rows = 0;  // of the launch
   int groups = 1;
+  int producers = 1;
 };
 
 // The barriers of a block. A stage is full when its bytes are there, empty when every warp of a group has
@@ -40,10 +40,9 @@ struct RingBarriers {
   __device__ SharedAddress free(int slot) const { return full(2 * kRingMaxStages + kRingMaxSlots + slot); }
 };
 
-template <bool kBulk>
 __device__ inline void init_ring(const RingBarriers& bars, const PackedRingArgs& args) {
   for (int i = 0; i < args.layout.stages; ++i) {
-    barrier_init(bars.full(i), kBulk ? 1 : 32);
+    barrier_init(bars.full(i), args.producers);
     barrier_init(bars.empty(i), args.shape.warps);
   }
   for (int i = 0; i < args.layout.slots; ++i) {
@@ -53,70 +52,47 @@ __device__ inline void init_ring(const RingBarriers& bars, const PackedRingArgs&
   barriers_ready();
 }
 
-// Fills a stage with a piece; all lanes of one warp.
-template <bool kBulk>
+// Fills a stage with a piece: all lanes of a producer, each producer its share of the rows. A lane copies for
+// a while each time that it is its turn, so whole rows, which lie one behind another, are two copies.
 __device__ inline void fill_stage(const PackedRingArgs& args, const RingPiece& piece, SharedAddress stage,
-                                  SharedAddress full, int lane) {
+                                  SharedAddress full, int producer, int lane) {
   const RingShape& shape = args.shape;
   const PackedLinear& w = args.linear.weight[piece.weight];
-  const std::size_t units = static_cast<std::size_t>(piece.row) * static_cast<std::size_t>(shape.units) +
-                            static_cast<std::size_t>(piece.slab * shape.warps);
-  const std::uint8_t* codes = w.codes + units * (kUnitCols / 2);
-  const std::uint8_t* scales = w.scales + units * (kUnitCols / 16);
-  const int width = shape.units_of(piece.slab);
-  if constexpr (kBulk) {
-    static_assert(2 * kRingRows == 32, "a lane copies the codes or the scales of one row");
-    const int row = lane % kRingRows;
-    if (lane == 0)
-      barrier_arrive_expecting(
-          full, static_cast<std::uint32_t>(piece.rows * width * (kUnitCols / 2 + kUnitCols / 16)));
-    __syncwarp();
-    if (row < piece.rows) {
-      if (lane < kRingRows)
-        copy_bulk(
-            stage + row * shape.code_stride(),
-            codes + static_cast<std::size_t>(row) * static_cast<std::size_t>(shape.units * (kUnitCols / 2)),
-            static_cast<std::uint32_t>(width * (kUnitCols / 2)), full);
-      else
-        copy_bulk(
-            stage + shape.scales_at() + row * shape.scale_stride(),
-            scales + static_cast<std::size_t>(row) * static_cast<std::size_t>(shape.units * (kUnitCols / 16)),
-            static_cast<std::uint32_t>(width * (kUnitCols / 16)), full);
-    }
-  } else {
-    for (int row = 0; row < piece.rows; ++row) {
-      for (int i = lane; i < width * (kUnitCols / 32); i += 32)
-        copy_async(stage + row * shape.code_stride() + 16 * i, codes + 16 * i);
-      for (int i = lane; i < width; i += 32)
-        copy_async(stage + shape.scales_at() + row * shape.scale_stride() + 16 * i, scales + 16 * i);
-      codes += shape.units * (kUnitCols / 2);
-      scales += shape.units * (kUnitCols / 16);
-    }
-    barrier_arrive_after_copies(full);
-  }
+  const bool whole = shape.slabs == 1;
+  const int copies = whole ? 1 : piece.rows;                                // of codes
+  const int units = shape.units_of(piece.slab) * (whole ? piece.rows : 1);  // in a copy
+  const int mine = (copies - producer + args.producers - 1) / args.producers;
+  if (lane == 0)
+    barrier_arrive_expecting(full,
+                             static_cast<std::uint32_t>(mine * units * (kUnitCols / 2 + kUnitCols / 16)));
+  __syncwarp();
+  const int row = producer + lane / 2 * args.producers;
+  if (row >= copies) return;
+  const std::size_t first =
+      static_cast<std::size_t>(piece.row + row) * static_cast<std::size_t>(shape.units) +
+      static_cast<std::size_t>(piece.slab * shape.warps);
+  const bool codes = lane % 2 == 0;
+  const int unit_bytes = codes ? kUnitCols / 2 : kUnitCols / 16;
+  copy_bulk(stage + (codes ? row * shape.code_stride() : shape.scales_at() + row * shape.scale_stride()),
+            (codes ? w.codes : w.scales) + first * static_cast<std::size_t>(unit_bytes),
+            static_cast<std::uint32_t>(units * unit_bytes), full);
 }
 
-// A lane's 64 columns of x: eight words of pairs, for the row of x of its group of four lanes and the one
-// eight further.
-template <int kBatches>
+// A lane's 64 columns of one row of x: eight words of pairs.
 struct RingX {
-  std::uint32_t pairs[kBatches][8][4];
+  std::uint32_t pairs[8][4];
 };
 
-template <class T, int kBatches>
-__device__ inline void load_ring_x(const PackedLinearArgs& args, int unit, int lane, RingX<kBatches>& x) {
+template <class T>
+__device__ inline void load_ring_x(const PackedLinearArgs& args, int unit, int lane, RingX& x) {
+  const int row = lane / 4, col = unit * kUnitCols + lane % 4 * (kUnitCols / 4);
+  const T* from = static_cast<const T*>(args.x) + row * args.x_stride;
 #pragma unroll
-  for (int b = 0; b < kBatches; ++b) {
-    const int row = lane / 4 + 8 * b;
-    const T* from = static_cast<const T*>(args.x) + row * args.x_stride;
-    const int col = unit * kUnitCols + lane % 4 * (kUnitCols / 4);
+  for (int word = 0; word < 8; ++word) {
+    // Rows that x does not have are zeros.
 #pragma unroll
-    for (int word = 0; word < 8; ++word) {
-      // Rows that x does not have are zeros.
-#pragma unroll
-      for (int i = 0; i < 4; ++i) x.pairs[b][word][i] = 0;
-      if (row < args.m) load_x(from, col + 8 * word, args.k, args.x_vector, x.pairs[b][word]);
-    }
+    for (int i = 0; i < 4; ++i) x.pairs[word][i] = 0;
+    if (row < args.m) load_x(from, col + 8 * word, args.k, args.x_vector, x.pairs[word]);
   }
 }
 
@@ -130,13 +106,13 @@ __device__ inline std::uint32_t word_of(const uint4& v, int i) {
   return i == 0 ? v.x : (i == 1 ? v.y : (i == 2 ? v.z : v.w));
 }
 
-// The product of a unit, the weight as the operand of sixteen rows: sums[b][i] of the tile's row g (i = 0, 1)
-// or g + 8 (2, 3) with x row 8 b + 2 t + i % 2. kHalves 1: the tile has no rows from 8 on. Two chains of
-// sums, so that a product waits less for the one before.
-template <class T, int kBatches, int kHalves>
-__device__ inline void multiply_unit(const RingWords& words, const RingX<kBatches>& x, const Moves& by, int g,
-                                     float (&sums)[kBatches][4]) {
-  float chain[2][kBatches][4] = {};
+// The product of a unit, the weight as the operand of sixteen rows: sums of the tile's row g (0, 1) or g + 8
+// (2, 3) with x row 2 t + i % 2. kHalves 1: the tile has no rows from 8 on. Two chains of sums, so that a
+// product waits less for the one before.
+template <class T, int kHalves>
+__device__ inline void multiply_unit(const RingWords& words, const RingX& x, const Moves& by, int g,
+                                     float (&sums)[4]) {
+  float chain[2][4] = {};
 #pragma unroll
   for (int word = 0; word < 8; ++word) {
     std::uint32_t pairs[2][4] = {};
@@ -146,18 +122,12 @@ __device__ inline void multiply_unit(const RingWords& words, const RingX<kBatche
       weight_pairs<T>(word_of(words.codes[r][word / 4], word % 4), scale, by, pairs[r]);
     }
 #pragma unroll
-    for (int c = 0; c < 2; ++c) {
-#pragma unroll
-      for (int b = 0; b < kBatches; ++b)
-        mma<T>(chain[c][b], pairs[0][2 * c], pairs[1][2 * c], pairs[0][2 * c + 1], pairs[1][2 * c + 1],
-               x.pairs[b][word][2 * c], x.pairs[b][word][2 * c + 1]);
-    }
+    for (int c = 0; c < 2; ++c)
+      mma<T>(chain[c], pairs[0][2 * c], pairs[1][2 * c], pairs[0][2 * c + 1], pairs[1][2 * c + 1],
+             x.pairs[word][2 * c], x.pairs[word][2 * c + 1]);
   }
 #pragma unroll
-  for (int b = 0; b < kBatches; ++b) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) sums[b][i] = chain[0][b][i] + chain[1][b][i];
-  }
+  for (int i = 0; i < 4; ++i) sums[i] = chain[0][i] + chain[1][i];
   std::uint32_t flags[2];
 #pragma unroll
   for (int r = 0; r < 2; ++r)
@@ -165,14 +135,13 @@ __device__ inline void multiply_unit(const RingWords& words, const RingX<kBatche
   if (__any_sync(0xFFFFFFFFu, (flags[0] | flags[1]) != 0)) {
     for (int r = 0; r < 2; ++r) {
       const unsigned bad = __ballot_sync(0xFFFFFFFFu, flags[r] != 0);
-      if ((bad >> (4 * g) & 0xFu) == 0) continue;
-      for (int b = 0; b < kBatches; ++b) sums[b][2 * r] = sums[b][2 * r + 1] = bits_float(kFloatNan);
+      if ((bad >> (4 * g) & 0xFu) != 0) sums[2 * r] = sums[2 * r + 1] = bits_float(kFloatNan);
     }
   }
 }
 
-template <class T, int kBatches, bool kBulk>
-__global__ void __launch_bounds__((ring_max_warps(8 * kBatches) + 2) * 32, 1)
+template <class T>
+__global__ void __launch_bounds__((kRingMaxWarps + kRingMaxProducers + 1) * 32, 1)
     packed_ring_kernel(const __grid_constant__ PackedRingArgs args) {
   extern __shared__ uint4 ring_shared[];
   let_next_start();
@@ -187,19 +156,20 @@ __global__ void __launch_bounds__((ring_max_warps(8 * kBatches) + 2) * 32, 1)
   const bool paired = linear.epilogue == PackedEpilogue::silu_mul;
   const int m = linear.m, slot_bytes = 4 * ring_slot_floats(args.shape, m);
   const RingRows rows = ring_rows(static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x), args.rows);
-  if (threadIdx.x == 0) init_ring<kBulk>(bars, args);
+  if (threadIdx.x == 0) init_ring(bars, args);
   __syncthreads();
 
   RingIndex stage;
-  if (warp == workers) {  // fills; reads nothing that another kernel writes
+  if (warp > workers) {  // fills; reads nothing that another kernel writes
     walk_ring(rows, linear.first, linear.count, paired, args.layout.slots, args.shape.slabs,
               [&](const RingPiece& piece) {
                 if (stage.round > 0) barrier_wait(bars.empty(stage.at), (stage.round - 1) & 1);
-                fill_stage<kBulk>(args, piece, stages + stage.at * stage_bytes, bars.full(stage.at), lane);
+                fill_stage(args, piece, stages + stage.at * stage_bytes, bars.full(stage.at),
+                           warp - workers - 1, lane);
                 stage.next(args.layout.stages);
               });
     wait_for_previous();
-  } else if (warp > workers) {  // adds up and stores
+  } else if (warp == workers) {  // adds up and stores
     wait_for_previous();
     walk_ring(rows, linear.first, linear.count, paired, args.layout.slots, 1, [&](const RingPiece& piece) {
       if (paired && piece.weight == 0) return;  // with its second half
@@ -238,7 +208,7 @@ __global__ void __launch_bounds__((ring_max_warps(8 * kBatches) + 2) * 32, 1)
     const int pieces = ring_pieces(rows, linear.first, linear.count, paired);
     RingTiles upcoming;
     upcoming.start(rows, linear.first, linear.count);
-    RingX<kBatches> x;
+    RingX x;
     wait_for_previous();
     for (int begin = 0, round = 0; begin < pieces; begin += slots, ++round) {
       const int some = min(slots, pieces - begin);
@@ -268,18 +238,17 @@ __global__ void __launch_bounds__((ring_max_warps(8 * kBatches) + 2) * 32, 1)
           if (lane == 0) barrier_arrive(bars.empty(stage.at));
           if (slab == 0 && round > 0) barrier_wait(bars.free(slot), (round - 1) & 1);
           if (busy) {
-            float product[kBatches][4];
+            float product[4];
             if (tiles.rows() > kRingRows / 2)
-              multiply_unit<T, kBatches, 2>(words, x, linear.moves, g, product);
+              multiply_unit<T, 2>(words, x, linear.moves, g, product);
             else
-              multiply_unit<T, kBatches, 1>(words, x, linear.moves, g, product);
+              multiply_unit<T, 1>(words, x, linear.moves, g, product);
             const SharedAddress to = mine + slot * slot_bytes;
 #pragma unroll
-            for (int i = 0; i < 4 * kBatches; ++i) {
-              const int col = 8 * (i / 4) + i % 2;  // of x, from 2 t on
-              if (2 * t + col < m) {
-                const SharedAddress sum = to + 4 * (col * kSumStride + 8 * (i / 2 % 2));
-                store_shared_float(sum, (slab == 0 ? 0.0f : load_shared_float(sum)) + product[i / 4][i % 4]);
+            for (int i = 0; i < 4; ++i) {
+              if (2 * t + i % 2 < m) {
+                const SharedAddress sum = to + 4 * (i % 2 * kSumStride + 8 * (i / 2));
+                store_shared_float(sum, (slab == 0 ? 0.0f : load_shared_float(sum)) + product[i]);
               }
             }
           }

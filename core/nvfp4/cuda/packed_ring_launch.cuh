@@ -12,14 +12,14 @@
 
 namespace tetrad::nvfp4::cuda {
 
-template <class T, int kBatches, bool kBulk>
+template <class T>
 void start_ring(const PackedRingArgs& args, int blocks, Stream stream) {
-  const auto kernel = packed_ring_kernel<T, kBatches, kBulk>;
+  const auto kernel = packed_ring_kernel<T>;
   cudaError_t status =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, args.layout.bytes);
   if (status == cudaSuccess) {
     launch_early(kernel, static_cast<unsigned>(blocks),
-                 static_cast<unsigned>(args.groups * args.shape.warps + 2) * 32,
+                 static_cast<unsigned>(args.groups * args.shape.warps + args.producers + 1) * 32,
                  static_cast<std::size_t>(args.layout.bytes), stream, args);
     status = cudaGetLastError();
   }
@@ -28,7 +28,8 @@ void start_ring(const PackedRingArgs& args, int blocks, Stream stream) {
                 cudaGetErrorString(status));
 }
 
-// args.linear is complete but for `first`.
+// args.linear is complete but for `first`. More than kRingX rows of x take several launches: the second reads
+// most weights from the second-level cache.
 template <class T>
 void launch_ring(const RingPlan& plan, PackedRingArgs args, Stream stream) {
   PackedLinearArgs& linear = args.linear;
@@ -39,15 +40,20 @@ void launch_ring(const RingPlan& plan, PackedRingArgs args, Stream stream) {
     args.rows += static_cast<int>(linear.weight[i].rows);
   }
   args.shape = ring_shape(linear.k, plan.warps);
-  args.layout = ring_layout(plan, args.shape, linear.m, std::min(plan.shared, device_limits().shared));
+  args.layout = ring_layout(plan, args.shape, std::min(linear.m, kRingX),
+                            std::min(plan.shared, device_limits().shared));
   args.groups = plan.groups;
-  while (args.groups > 1 && args.groups * args.shape.warps > ring_max_warps(linear.m)) args.groups /= 2;
+  while (args.groups > 1 && args.groups * args.shape.warps > kRingMaxWarps) args.groups /= 2;
+  args.producers = args.shape.slabs == 1 ? 1 : plan.producers;
   const int blocks = std::min(device_limits().processors * plan.blocks, (args.rows + 3) / 4);
-  const bool bulk = plan.bulk && device_limits().bulk;
-  if (linear.m <= 8)
-    bulk ? start_ring<T, 1, true>(args, blocks, stream) : start_ring<T, 1, false>(args, blocks, stream);
-  else
-    bulk ? start_ring<T, 2, true>(args, blocks, stream) : start_ring<T, 2, false>(args, blocks, stream);
+  const std::int64_t y_size = linear.float_out ? sizeof(float) : sizeof(T);
+  for (int left = linear.m; left > 0; left -= kRingX) {
+    linear.m = std::min(left, kRingX);
+    start_ring<T>(args, blocks, stream);
+    linear.x = static_cast<const T*>(linear.x) + kRingX * linear.x_stride;
+    for (PackedLinear& w : linear.weight)
+      if (w.y != nullptr) w.y = static_cast<std::uint8_t*>(w.y) + kRingX * w.y_stride * y_size;
+  }
 }
 
 }  // namespace tetrad::nvfp4::cuda

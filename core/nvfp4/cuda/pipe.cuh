@@ -1,6 +1,6 @@
-// Copies from global to shared memory that report to a barrier in shared memory (mbarrier): by the bulk copy
-// engine (sm_90 and later) or by the lanes' own cp.async (sm_80). Barriers count arrivals, and bytes where a
-// bulk copy reports; a wait names the parity of the phase it waits for, 0 for the first.
+// Bulk copies from global to shared memory that report to a barrier in shared memory (mbarrier): sm_90 and
+// later; before that the functions do nothing. Barriers count arrivals, and bytes where a bulk copy reports;
+// a wait names the parity of the phase it waits for, 0 for the first.
 #pragma once
 
 #include <cstdint>
@@ -88,15 +88,6 @@ __device__ inline void copy_bulk(SharedAddress to, const void* from, std::uint32
       "l"(from), "r"(bytes), "r"(bar)
       : "memory");
 #endif
-}
-
-__device__ inline void copy_async(SharedAddress to, const void* from) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
-}
-
-// An arrival once every copy_async() of this thread so far has landed; the barrier's count includes it.
-__device__ inline void barrier_arrive_after_copies(SharedAddress bar) {
-  asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(bar) : "memory");
 }
 
 }  // namespace tetrad::nvfp4::cuda

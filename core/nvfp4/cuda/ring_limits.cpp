@@ -31,7 +31,7 @@ DeviceLimits device_limits() {
 }
 
 bool ring_takes(const RingPlan& plan, int m, std::int64_t k, std::span<const PackedLinear> weights) {
-  if (k % kUnitCols != 0 || k > (std::int64_t{1} << 30)) return false;
+  if (!device_limits().bulk || k % kUnitCols != 0 || k > (std::int64_t{1} << 30)) return false;
   std::int64_t rows = 0;
   for (const PackedLinear& w : weights) {
     rows += w.rows;
@@ -41,8 +41,9 @@ bool ring_takes(const RingPlan& plan, int m, std::int64_t k, std::span<const Pac
   }
   if (rows > 0x7FFFFFF0) return false;
   const RingShape shape = ring_shape(k, plan.warps);
-  return shape.warps <= ring_max_warps(m) &&
-         ring_layout(plan, shape, m, std::min(plan.shared, device_limits().shared)).stages >= 2;
+  return shape.warps <= kRingMaxWarps &&
+         ring_layout(plan, shape, std::min(m, kRingX), std::min(plan.shared, device_limits().shared))
+                 .stages >= 2;
 }
 
 }  // namespace tetrad::nvfp4::cuda

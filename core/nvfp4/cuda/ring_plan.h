@@ -20,20 +20,19 @@ inline constexpr int kRingMaxStages = 32;
 inline constexpr int kRingMaxSlots = 8;
 inline constexpr int kSmallShared = 99 * 1024;  // a block's, on sm_86, sm_89 and sm_12x
 
-// Warps that multiply, by the rows of x: more rows take more registers.
-TETRAD_HD constexpr int ring_max_warps(int m) {
-  return m <= 8 ? 20 : 14;
-}
+inline constexpr int kRingX = 8;             // rows of x in a launch
+inline constexpr int kRingMaxWarps = 20;     // that multiply
+inline constexpr int kRingMaxProducers = 3;  // warps that copy
 
 // What a plan chooses. No result depends on it, but for `warps` (see RingShape).
 struct RingPlan {
-  int warps = 10;             // at most, that share the columns of a tile
+  int warps = 16;             // at most, that share the columns of a tile
   int groups = 1;             // of warps, that take tiles in turn: 1, 2 or 4
-  int stages = 8;             // at most, as far as `shared` has room
+  int producers = 3;          // warps that copy where a row comes in several slabs, otherwise it is one
+  int stages = 32;            // at most, as far as `shared` has room
   int slots = 4;              // of partial sums, even: tiles between the warps and the one that adds up
   int blocks = 1;             // on a multiprocessor
   int shared = kSmallShared;  // bytes that a block may take
-  bool bulk = true;           // by the bulk copy engine where there is one, otherwise by cp.async
 };
 
 static_assert(RingPlan{}.shared <= kSmallShared, "the default plan runs on every device");
@@ -48,9 +47,11 @@ struct RingShape {
     const int left = units - slab * warps;
     return left < warps ? left : warps;
   }
-  // From row to row of a stage; 16 bytes more than the row, so that two rows lie in different banks.
-  TETRAD_HD int code_stride() const { return warps * (kUnitCols / 2) + 16; }
-  TETRAD_HD int scale_stride() const { return warps * (kUnitCols / 16) + 16; }
+  // From row to row of a stage. Whole rows lie as they do in the weight, so that one copy brings them all;
+  // pieces of rows are 16 bytes further apart, in different banks.
+  TETRAD_HD int gap() const { return slabs == 1 ? 0 : 16; }
+  TETRAD_HD int code_stride() const { return warps * (kUnitCols / 2) + gap(); }
+  TETRAD_HD int scale_stride() const { return warps * (kUnitCols / 16) + gap(); }
   TETRAD_HD int scales_at() const { return kRingRows * code_stride(); }
   TETRAD_HD int stage_bytes() const { return kRingRows * (code_stride() + scale_stride()); }
 };
@@ -74,10 +75,14 @@ TETRAD_HD inline int ring_slot_floats(const RingShape& shape, int m) {
 inline RingLayout ring_layout(const RingPlan& plan, const RingShape& shape, int m, int shared) {
   RingLayout layout;
   layout.stages_at = (2 * (kRingMaxStages + kRingMaxSlots) * 8 + 127) / 128 * 128;
-  layout.slots = m <= 8 ? plan.slots : 2;  // many rows have large sums
-  const int sums = layout.slots * ring_slot_floats(shape, m) * 4;
-  layout.stages = std::clamp((shared - layout.stages_at - sums) / shape.stage_bytes(), 0,
-                             std::min(plan.stages, kRingMaxStages));
+  int sums = 0;
+  // Fewer slots before fewer than two stages.
+  for (layout.slots = plan.slots;; layout.slots -= 2) {
+    sums = layout.slots * ring_slot_floats(shape, m) * 4;
+    layout.stages = std::clamp((shared - layout.stages_at - sums) / shape.stage_bytes(), 0,
+                               std::min(plan.stages, kRingMaxStages));
+    if (layout.stages >= 2 || layout.slots <= 2) break;
+  }
   layout.sums_at = layout.stages_at + layout.stages * shape.stage_bytes();
   layout.bytes = layout.sums_at + sums;
   return layout;

@@ -78,13 +78,4 @@ inline void copy_bulk(SharedAddress to, const void* from, std::uint32_t bytes, S
   barrier_at(bar).bytes_and_phase -= 2 * static_cast<int>(bytes);
   end_phase(barrier_at(bar));
 }
-inline void copy_async(SharedAddress to, const void* from) {
-  expect_hardware(to % 16 == 0 && reinterpret_cast<std::uintptr_t>(from) % 16 == 0,
-                  "cp.async at an odd address");
-  std::memcpy(shared_bytes() + to, from, 16);
-}
-inline void barrier_arrive_after_copies(SharedAddress bar) {
-  barrier_arrive(bar);
-}
-
 }  // namespace tetrad::nvfp4::cuda
