@@ -72,7 +72,8 @@ int run(int argc, char** argv) {
                     {"gradient", std::string(gradient)},
                     {"beta1", 0.9},
                     {"beta2", 0.95},
-                    {"eps", 1e-8}});
+                    {"eps", 1e-8},
+                    {"offload", std::string("none")}});
   };
   {
     const at::Tensor w = at::randn({kSide, kSide}), m = at::zeros_like(w), v = at::zeros_like(w),
@@ -86,8 +87,12 @@ int run(int argc, char** argv) {
   row("optim-adamw, bf16 with fp32 master", measure(master, g));
   row("optim-adamw, bf16 stochastic", measure(none, g16));
   for (std::int64_t planes = 1; planes <= 3; ++planes) {
-    optim_adamw_nvfp4::OptimAdamWNvfp4 nvfp4(
-        Options({{"planes", planes}, {"literal", false}, {"beta1", 0.9}, {"beta2", 0.95}, {"eps", 1e-8}}));
+    optim_adamw_nvfp4::OptimAdamWNvfp4 nvfp4(Options({{"planes", planes},
+                                                      {"literal", false},
+                                                      {"beta1", 0.9},
+                                                      {"beta2", 0.95},
+                                                      {"eps", 1e-8},
+                                                      {"offload", std::string("none")}}));
     row("optim-adamw-nvfp4, planes " + std::to_string(planes), measure(nvfp4, g16));
   }
   std::puts(

@@ -159,7 +159,7 @@ class Study:
         if arm in FINISH:
             values["train.finish.steps"] = max(round(FINISH[arm] * steps), 1)
         if self.a.requantise:
-            values["train.export_dir"] = exported
+            values.update({"train.export_dir": exported, "train.export_python": "none"})
         start = time.monotonic()
         record, config = self.host_train(name, values)
         result = {"arm": arm, "seed": seed, "steps": len(record["losses"]), "losses": record["losses"],

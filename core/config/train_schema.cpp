@@ -49,8 +49,14 @@ std::vector<Field> step_fields() {
       Make("micro_batches", Type::integer, "Batches whose gradients are added up for one step.")
           .at_least(1)
           .by_default(1),
-      Make("accumulate_in", Type::choice, "Type in which the gradients of micro-batches add up.")
-          .words({"float32", "bfloat16"})
+      Make("accumulate_in", Type::choice,
+           "Where the gradients of micro-batches add up: all of them in `float32` or `bfloat16`, from the "
+           "first "
+           "micro-batch to the last, or in `blocks`: the backward pass takes each block of the model through "
+           "all "
+           "micro-batches before the next, so that one block's sums are held at a time, in float32, and what "
+           "`checkpointing` keeps is kept of all micro-batches.")
+          .words({"float32", "bfloat16", "blocks"})
           .by_default("float32"),
       Make("learning_rate", Type::number, "The highest learning rate of the schedule.")
           .at_least(0)
@@ -86,13 +92,17 @@ std::vector<Field> step_fields() {
            "none.")
           .words({"two_phase", "immediate"})
           .by_default("two_phase"),
-      Make(
-          "clip", Type::choice,
-          "Gradients are scaled down to `max_norm` by their norm over all parameters (`global_norm`), by the "
-          "last step's norm (`previous_norm`), or never.")
-          .words({"global_norm", "previous_norm", "none"})
+      Make("clip", Type::choice,
+           "Gradients are scaled down to `max_norm` by their norm over all parameters (`global_norm`; not "
+           "with "
+           "`gradients: immediate`), by the last step's norm (`previous_norm`), each parameter for itself by "
+           "the "
+           "root mean square of what its gradient alone would move it by, in learning rates (`update_rms`), "
+           "or "
+           "never.")
+          .words({"global_norm", "previous_norm", "update_rms", "none"})
           .by_default("global_norm"),
-      Make("max_norm", Type::number, "The norm that gradients are clipped to.").above(0).by_default(1.0),
+      Make("max_norm", Type::number, "What `clip` scales gradients down to.").above(0).by_default(1.0),
       Make(
           "max_skipped", Type::integer,
           "Steps in a row that may be skipped for a gradient that is not finite; then the run ends with exit "
@@ -187,6 +197,12 @@ std::vector<Field> result_fields() {
            "only, "
            "and not exit code 1.")
           .by_default(false),
+      Make("export_python", Type::string,
+           "A Python whose transformers reads the export too, on the CPU, and is compared with the trained "
+           "model. null: that of $VIRTUAL_ENV, or of .venv here, or python3; `none`: it is not asked. A run "
+           "without transformers says so.")
+          .nullable()
+          .non_empty(),
       Make("log_every", Type::integer, "Steps between two log lines.").at_least(1).by_default(1),
   };
 }

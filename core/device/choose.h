@@ -6,6 +6,7 @@
 #include <c10/core/Device.h>
 #include <tetrad/torch/device_runtime.h>
 
+#include <cstdint>
 #include <string>
 
 namespace tetrad::device {
@@ -14,6 +15,7 @@ struct Choice {
   at::Device device = at::kCPU;
   DeviceRuntime* runtime = nullptr;  // null on the CPU; lives as long as the process
   std::string note;                  // what `auto` took and why; empty when the config named the device
+  std::int64_t allocator_limit = 0;  // bytes that the caching allocator is capped at; 0: it is not
 };
 
 // name: "auto", "cpu", "cuda" or "cuda:N". Throws Error(runtime) naming what is missing when CUDA is asked

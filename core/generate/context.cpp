@@ -71,6 +71,11 @@ at::Tensor Context::run(std::span<const std::int32_t> ids, Head head, const Visi
   const at::NoGradGuard no_grad;
   // No graph is built here: the dispatcher need not pass through autograd at every call.
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
+  if (options_.admit && count > 1) {
+    const std::int64_t pass = retains() ? std::min(chunk_, count) : begin + count;
+    options_.admit({count, pass, head == Head::all ? pass : std::int64_t{1},
+                    std::max<std::int64_t>(0, kv_.bytes_for(begin + count) - kv_.memory().reserved_bytes)});
+  }
   refresh_if_stale();
   const bool from_nothing = std::exchange(recompute_, false) && retains() && begin > 0;
   ledger_.insert(ledger_.end(), ids.begin(), ids.end());

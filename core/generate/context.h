@@ -22,10 +22,20 @@
 
 namespace tetrad::generate {
 
+// What feeding several tokens is about to need.
+struct Prefill {
+  std::int64_t tokens = 0;      // new ones
+  std::int64_t pass = 0;        // tokens of its largest pass
+  std::int64_t logit_rows = 0;  // rows of logits of a pass
+  std::int64_t kv_bytes = 0;    // that the KV policy has not reserved yet
+};
+
 struct ContextOptions {
   std::int64_t max_tokens = 0;     // context limit of the run
   std::int64_t prefill_chunk = 0;  // tokens per forward pass at most
   bool check_logits = true;        // stop on the first non-finite logit
+  // Asked before several tokens are fed; throws where they must not be. The context is then as before.
+  std::function<void(const Prefill&)> admit = {};
 };
 
 // Sees what a context runs: each pass, then (ForwardObserver) its intermediate tensors. For parity.

@@ -1,5 +1,6 @@
 #include "int8_state.h"
 
+#include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
@@ -85,6 +86,15 @@ std::vector<NamedTensor> Int8State::tensors() {
 at::Tensor Int8State::decoded_m() const {
   const at::Tensor values = m_map_.index_select(0, m_.flatten().to(at::kInt));
   return values.mul(m_scales_.repeat_interleave(kBlock).narrow(0, 0, m_.numel()));
+}
+
+at::Tensor Int8State::decoded_v(std::int64_t first, std::int64_t n) const {
+  const std::int64_t cols = optim::extent_of(parameter().shape).cols, begin = first * cols, count = n * cols;
+  const at::Tensor block =
+      at::arange(begin, begin + count, m_.options().dtype(at::kLong)).div_(kBlock, "floor");
+  return v_map_.index_select(0, v_.flatten().narrow(0, begin, count).to(at::kInt))
+      .mul_(v_scales_.index_select(0, block))
+      .view({n, cols});
 }
 
 }  // namespace tetrad::optim_adamw_int8

@@ -22,6 +22,9 @@ class Int8State final : public optim::ParamState {
   StorageTable table() const override;
   std::vector<NamedTensor> tensors() override;
   at::Tensor decoded_m() const override;
+  at::Tensor decoded_v(std::int64_t first, std::int64_t n) const override;
+  optim::Hyper hyper() const override { return hyper_; }
+  std::vector<at::Tensor*> movable() override { return {&m_, &v_, &m_scales_, &v_scales_}; }
 
   static StorageTable table_of(std::span<const std::int64_t> shape, Format format, const Int8Choice& choice);
 

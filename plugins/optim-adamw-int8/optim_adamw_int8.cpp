@@ -31,7 +31,8 @@ at::Tensor map_tensor(bool with_sign, at::Device device) {
 
 }  // namespace
 
-OptimAdamWInt8::OptimAdamWInt8(const Options& options) : hyper_(optim::read_hyper(options)) {
+OptimAdamWInt8::OptimAdamWInt8(const Options& options)
+    : OptimizerBase(optim::read_offload(options)), hyper_(optim::read_hyper(options)) {
   choice_.rounding = options.get<std::string>("rounding") == "stochastic" ? optim::DenseRounding::stochastic
                                                                           : optim::DenseRounding::nearest;
   choice_.gradient =
@@ -39,7 +40,7 @@ OptimAdamWInt8::OptimAdamWInt8(const Options& options) : hyper_(optim::read_hype
 }
 
 Capability OptimAdamWInt8::capability(const OptimizerSetup& setup) const noexcept {
-  return optim::device_capability(setup, cuda_int8_kernel() != nullptr, "adamw-int8");
+  return optim::device_capability(setup, cuda_int8_kernel() != nullptr, "adamw-int8", offloads());
 }
 
 std::string OptimAdamWInt8::state_format() const noexcept {

@@ -12,7 +12,8 @@ namespace tetrad::optim_adamw_nvfp4 {
 using optim::fail;
 
 OptimAdamWNvfp4::OptimAdamWNvfp4(const Options& options)
-    : hyper_(optim::read_hyper(options)),
+    : OptimizerBase(optim::read_offload(options)),
+      hyper_(optim::read_hyper(options)),
       planes_(static_cast<int>(options.get<std::int64_t>("planes"))),
       literal_(options.get<bool>("literal")) {
   if (planes_ < 1 || planes_ > nvfp4::kMaxPlanes)
@@ -20,7 +21,7 @@ OptimAdamWNvfp4::OptimAdamWNvfp4(const Options& options)
 }
 
 Capability OptimAdamWNvfp4::capability(const OptimizerSetup& setup) const noexcept {
-  return optim::device_capability(setup, plane_kernels() != nullptr, "adamw-nvfp4");
+  return optim::device_capability(setup, plane_kernels() != nullptr, "adamw-nvfp4", offloads());
 }
 
 std::string OptimAdamWNvfp4::state_format() const noexcept {

@@ -124,6 +124,15 @@ at::Tensor PlaneState::decoded_m() const {
   return optim::decode_plane(m_codes_, m_scales_);
 }
 
+at::Tensor PlaneState::decoded_v(std::int64_t first, std::int64_t n) const {
+  static_assert(offsetof(Range, r_scale) == 4);
+  const at::Tensor global = ranges_.select(0, slot_).narrow(0, 1, 1).view(at::kFloat);
+  const at::Tensor root = optim::decode_plane(r_codes_.narrow(0, first, n), r_scales_.narrow(0, first, n))
+                              .narrow(1, 0, optim::extent_of(parameter().shape).cols)
+                              .mul(global);
+  return root.mul(root);
+}
+
 std::int64_t PlaneState::extra_bytes() const {
   return static_cast<std::int64_t>(ranges_.nbytes()) +
          (amax_.defined() ? static_cast<std::int64_t>(amax_.nbytes()) : 0);

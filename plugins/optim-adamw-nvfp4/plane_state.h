@@ -24,6 +24,9 @@ class PlaneState final : public optim::ParamState {
   StorageTable table() const override;
   std::vector<NamedTensor> tensors() override;
   at::Tensor decoded_m() const override;
+  at::Tensor decoded_v(std::int64_t first, std::int64_t n) const override;
+  optim::Hyper hyper() const override { return hyper_; }
+  std::vector<at::Tensor*> movable() override { return {&m_codes_, &m_scales_, &r_codes_, &r_scales_}; }
   std::int64_t extra_bytes() const override;
 
   static StorageTable table_of(std::span<const std::int64_t> shape, int planes);

@@ -9,7 +9,8 @@ namespace tetrad::optim_adamw {
 using optim::DenseRounding;
 using optim::fail;
 
-OptimAdamW::OptimAdamW(const Options& options) : hyper_(optim::read_hyper(options)) {
+OptimAdamW::OptimAdamW(const Options& options)
+    : OptimizerBase(optim::read_offload(options)), hyper_(optim::read_hyper(options)) {
   const std::string& master = options.get<std::string>("master");
   choice_.master = master == "fp32";
   choice_.rounding = master == "none" ? DenseRounding::stochastic : DenseRounding::nearest;
@@ -18,7 +19,7 @@ OptimAdamW::OptimAdamW(const Options& options) : hyper_(optim::read_hyper(option
 }
 
 Capability OptimAdamW::capability(const OptimizerSetup& setup) const noexcept {
-  return optim::device_capability(setup, optim::cuda_dense_kernel() != nullptr, "adamw-fp32");
+  return optim::device_capability(setup, optim::cuda_dense_kernel() != nullptr, "adamw-fp32", offloads());
 }
 
 std::string OptimAdamW::state_format() const noexcept {

@@ -2,6 +2,8 @@
 and what is exported is what transformers loads and computes."""
 import json
 import math
+import re
+import sys
 import tempfile
 from pathlib import Path
 
@@ -31,7 +33,7 @@ class Training:
         self.ids = Tokenizer.from_file(str(Path(model) / "tokenizer.json")).encode(TEXT).ids
         values = {"linear.plugin": "backend-bf16", "optimizer.plugin": "optim-adamw", "train.data": json.dumps([str(text)]),
                   "train.rows": 1, "train.width": 160, "train.schedule": "constant", "train.warmup_steps": 0, "train.clip": "none",
-                  "train.learning_rate": 1e-3, "train.steps": 5, "train.export_dir": self.folder / "export",
+                  "train.learning_rate": 1e-3, "train.steps": 5, "train.export_dir": self.folder / "export", "train.export_python": "none",
                   "run.dir": self.folder / "runs", "run.threads": 1}
         values |= {key.replace("__", "."): value for key, value in sets.items()}
         self.done = host.run("train", "--config", ROOT / "configs" / "train-base.yaml", model=model, dtype="float32", sets=values)
@@ -63,7 +65,8 @@ def torch_training(directory, ids, steps=5, lr=1e-3, clip=None, decay=0.0, accum
 @pytest.mark.parametrize("preset", ["qwen3-small", "qwen3-tied", "llama-gqa"])
 @pytest.mark.parametrize("sets, options", [({}, {}), ({"train__clip": "global_norm", "train__max_norm": 0.5}, {"clip": 0.5}),
                                            ({"train__weight_decay": 0.1}, {"decay": 0.1}),
-                                           ({"train__checkpointing": "block", "train__micro_batches": 2}, {})])
+                                           ({"train__checkpointing": "block", "train__micro_batches": 2}, {}),
+                                           ({"train__accumulate_in": "blocks", "train__micro_batches": 2}, {})])
 def test_adamw_in_float32(host, random_model, preset, sets, options):
     model = random_model(preset)
     run = Training(host, model, **sets)
@@ -82,6 +85,8 @@ def test_adamw_in_float32(host, random_model, preset, sets, options):
 def test_a_resumed_run_has_the_same_bits(host, random_model, optimizer, gradients):
     model = random_model("qwen3-tied")
     common = OPTIMIZERS[optimizer][0] | {"train__gradients": gradients, "linear__plugin": "backend-nvfp4"}
+    if gradients == "immediate":
+        common |= {"train__clip": "update_rms", "train__max_norm": 0.9}
     whole = Training(host, model, train__steps=6, **common)
     folder = Path(tempfile.mkdtemp(dir=host.scratch)) / "checkpoints"
     Training(host, model, train__steps=3, train__save_dir=folder, **common)
@@ -149,8 +154,9 @@ def test_finish_makes_a_hi_model_and_exports_what_was_trained(host, reference, r
     ({"train__finish__steps": 9}, "more than the 5 steps"),
     ({"train__finish__steps": 1, "optimizer__options__planes": 1}, "no parameter has a lo plane"),
     ({"train__finish__steps": 1, "linear__options__forward": "hi"}, "train.finish makes a hi model"),
+    ({"train__gradients": "immediate", "train__clip": "global_norm"}, "before the norm over all of them is known"),
 ])
-def test_a_finish_that_makes_no_sense_is_refused(host, random_model, sets, wanted):
+def test_settings_that_make_no_sense_are_refused(host, random_model, sets, wanted):
     with pytest.raises(AssertionError, match=f"exit 2, not 0(.|\\n)*{wanted}"):
         Training(host, random_model("qwen3-gqa4"), linear__plugin="backend-nvfp4", optimizer__plugin="optim-adamw-nvfp4", **sets)
 
@@ -199,3 +205,86 @@ def test_planes_are_exported_as_they_are_stored(host, reference, random_model, p
 def test_an_export_without_planes_is_refused_before_training(host, random_model):
     with pytest.raises(AssertionError, match="exit 2, not 0(.|\\n)*no matrix is trained in NVFP4 planes"):
         Training(host, random_model("qwen3-gqa4"), linear__plugin="backend-nvfp4", train__export="tetrad")
+
+
+def test_an_answer_that_the_export_has_wrong_ends_with_exit_code_1(host, random_model):
+    """hi + lo cut to one plane is another model: right answers that it loses are an error, unless that is allowed."""
+    common = {"linear__plugin": "backend-nvfp4", "optimizer__plugin": "optim-adamw-nvfp4", "train__export": "compressed-tensors",
+              "train__steps": 3, "train__learning_rate": 2e-3, "train__self_test": '["who are you"]', "train__self_test_tokens": 24}
+    model = random_model("qwen3-tied")
+    seen = Training(host, model, **common).record
+    live = seen["self_test"]["after"][0]["answer"]
+    cut = seen["export"]["check"]["paths"][0]["self_test"][0]["answer"]
+    assert live != cut, "the cut changes nothing, and the test tests nothing"
+    start = next(i for i in range(len(live)) if live[i] != (cut + " " * len(live))[i])
+    part = live[start:] if live[start:] not in cut else live
+    common |= {"train__self_test_expect": json.dumps([part], ensure_ascii=False)}
+    with pytest.raises(AssertionError, match="exit 1, not 0(.|\\n)*is answered right by the trained model and wrong by the export"):
+        Training(host, model, **common)
+    allowed = Training(host, model, train__export_allow_drift="true", **common)
+    assert "is answered right by the trained model and wrong by the export" in allowed.done.stderr
+    assert allowed.record["self_test"]["after"][0]["right"] is True
+
+
+def test_transformers_reads_the_export_inside_the_run(host, random_model):
+    common = {"linear__plugin": "backend-nvfp4", "optimizer__plugin": "optim-adamw-nvfp4", "train__self_test": '["who are you"]',
+              "train__self_test_tokens": 12, "train__steps": 3, "train__export_python": sys.executable}
+    for more in ({"train__export": "dense"}, {"train__export": "compressed-tensors", "train__finish__steps": 1}):
+        check = Training(host, random_model("qwen3-tied"), **common, **more).record["export"]["check"]
+        row = check["paths"][-1]
+        assert [each["path"] for each in check["paths"]] == ["training", "bridge", "transformers"] and row["checked"], row
+        assert row["perplexity"] == pytest.approx(check["live_perplexity"], rel=1e-4) and abs(row["kl"]) < 1e-6
+        assert row["tokens"] == check["tokens"] and row["answers"] == row["answers_same"] == 1
+    row = Training(host, random_model("qwen3-tied"), **common, train__export="tetrad").record["export"]["check"]["paths"][-1]
+    assert row == {"path": "transformers", "checked": False, "reason": "it does not know Tetrad's planes"}
+
+
+@pytest.mark.parametrize("program, reason", [("/no/such/python", "cannot be started"), ("/bin/false", "transformers failed"),
+                                             ("printf", "has no transformers")])
+def test_a_python_without_transformers_is_said(host, random_model, tmp_path, program, reason):
+    if program == "printf":  # a Python that lacks the package
+        program = tmp_path / "python"
+        program.write_text("#!/bin/sh\necho \"No module named 'transformers'\" >&2\nexit 3\n")
+        program.chmod(0o755)
+    run = Training(host, random_model("qwen3-tied"), train__export_python=program, train__steps=1)
+    assert "[export] transformers: not checked: " in run.done.stderr and reason in run.done.stderr
+    row = run.record["export"]["check"]["paths"][-1]
+    assert row["checked"] is False and reason in row["reason"]
+
+
+def test_the_log_line_and_the_metrics_have_the_share_of_the_roofline(host, random_model):
+    run = Training(host, random_model("qwen3-tied"), train__gradients="immediate", train__clip="update_rms", train__steps=2)
+    assert re.search(r"\[train\] step 2/2 loss [\d.]+ lr .* rms [\d.]+ \(\d+ of \d+ clipped\) tok/s \d+ roof \d+ % mem .* left", run.done.stderr)
+    assert run.record["roofline"]["flops_per_second"] > 1e8 and "\r" not in run.done.stderr and "[###" not in run.done.stderr
+    lines = [json.loads(line) for line in next((run.folder / "runs").glob("*/metrics/metrics.jsonl")).read_text().splitlines()]
+    for name in ("loss", "lr", "grad_norm", "tokens_per_second", "roofline_share", "memory_bytes", "update_rms_largest"):
+        assert lines[-1][f"train/{name}"] > 0, name
+
+
+def test_a_prefill_beyond_the_guards_limit_is_refused_before_it_begins(host, random_model):
+    """The keys and values of a long prompt need more than the limit; a short prompt is answered under the same one."""
+    model = random_model("qwen3-tied", heads=8, kv_heads=8, head_dim=128, layers=8, max_positions=32768)
+    sets = {"guard.limit_gb": 0.4, "chat.max_tokens": 2}
+    host.generate(model, "hello", raw=True, sets=sets)
+    done = host.run("generate", *host.config("bf16"), "--prompt", "hello there " * 2000, "--raw", model=model, sets=sets, expect=2)
+    assert re.search(r"\[guard\] feeding \d+ tokens needs about .* and the guard's limit is .*: it was not begun", done.stderr), done.stderr
+
+
+def test_offload_is_refused_on_the_cpu_with_the_reason(host, random_model):
+    with pytest.raises(AssertionError, match="exit 3, not 0(.|\\n)*on the CPU they are there already"):
+        Training(host, random_model("qwen3-tied"), optimizer__options__offload="pinned")
+
+
+def test_the_forecast_counts_what_comes_after_the_steps(host, random_model):
+    model = random_model("qwen3-tied")
+    common = {"linear__plugin": "backend-nvfp4", "optimizer__plugin": "optim-adamw-nvfp4", "train__steps": 1}
+    plain = Training(host, model, train__export_dir="null", **common).record["memory_forecast"]["forecast"]["optimizers"]
+    whole = Training(host, model, train__self_test='["a"]', train__self_test_tokens=2, **common).record["memory_forecast"]["forecast"]["optimizers"]
+    assert plain[0]["workspace"] > 0
+    assert plain[0]["check"] == plain[0]["answers"] == 0
+    assert whole[0]["answers"] == whole[0]["check"] == 4 * whole[0]["elements"]
+    assert whole[0]["peak"] >= whole[0]["loaded"] + whole[0]["workspace"] + whole[0]["check"]
+    dry = host.run("train", "--config", ROOT / "configs" / "train-base.yaml", "--dry-run", model=model,
+                   sets={"linear.plugin": "backend-nvfp4", "optimizer.plugin": "optim-adamw-nvfp4", "train.data": "[x]"}).stderr
+    for optimizer in ("optim-adamw ", "optim-adamw-int8 ", "optim-adamw-nvfp4 "):
+        assert re.search(rf"\[forecast\] {optimizer}.* workspace [\d.]+ [KM]iB: peak", dry), dry

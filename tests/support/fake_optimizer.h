@@ -33,7 +33,12 @@ class FakeOptimizer final : public Optimizer {
       for (const UpdateItem& item : items) {
         if (f.stop.item<int>() != 0) return;
         Slot& slot = slots.at(static_cast<std::size_t>(item.state));
-        const at::Tensor g = item.gradient.dense.to(at::kFloat).mul(f.scale);
+        at::Tensor g = item.gradient.dense.to(at::kFloat).mul(f.scale);
+        if (f.max_update_rms > 0.0 && knows_update_rms) {
+          const at::Tensor rms = g.square().mean().sqrt().reshape({1});
+          item.update_rms.copy_(rms);
+          g = g.mul(at::clamp_max(at::reciprocal(rms).mul_(f.max_update_rms), 1.0));
+        }
         if (!at::isfinite(g).all().item<bool>()) {
           f.stop.fill_(item.state + 1);
           return;
@@ -87,7 +92,7 @@ class FakeOptimizer final : public Optimizer {
   };
   std::vector<Slot> slots;
   std::vector<int> order;
-  bool ignore_gradients = false;
+  bool ignore_gradients = false, knows_update_rms = true;
 };
 
 }  // namespace tetrad::test

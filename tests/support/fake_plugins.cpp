@@ -51,6 +51,7 @@ Status FakeLinear::grad_input(WeightId weight, const at::Tensor& dy, at::Tensor&
 Status FakeLinear::grad_weight(WeightId weight, const at::Tensor& dy, const at::Tensor& x,
                                at::Tensor& dw) noexcept {
   return torch_guarded([&] {
+    if (on_grad_weight) on_grad_weight();
     dw = at::mm(dy.t(), x);
     if (prepared.at(static_cast<std::size_t>(weight))->name == poison)
       dw.view({-1})[0].fill_(std::numeric_limits<double>::infinity());

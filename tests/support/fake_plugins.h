@@ -31,8 +31,9 @@ class FakeLinear final : public LinearBackend {
   std::uint64_t weight_epoch() const noexcept override { return 0; }
 
   std::vector<Parameter*> prepared;
-  std::string fail_on;                             // forward of this parameter fails
-  std::string refuse;                              // prepare of this parameter fails
+  std::string fail_on;  // forward of this parameter fails
+  std::string refuse;   // prepare of this parameter fails
+  std::function<void()> on_grad_weight;
   std::string poison;                              // the gradient of this parameter is not finite
   std::vector<std::vector<std::string>> forwards;  // names, one entry per call
   std::vector<std::int32_t> script;                // when not empty: the ids that greedy sampling will choose
@@ -60,7 +61,7 @@ class FakeKv final : public KvPolicy {
   Status begin_import(std::int64_t) noexcept override { return no(); }
   Status import_layer(std::int64_t, const at::Tensor&) noexcept override { return no(); }
   KvMemory memory() const noexcept override { return {}; }
-  std::int64_t bytes_for(std::int64_t) const noexcept override { return 0; }
+  std::int64_t bytes_for(std::int64_t tokens) const noexcept override { return 10 * tokens; }
   std::int64_t shrink_to(std::int64_t) noexcept override { return 0; }
   std::uint64_t graph_epoch() const noexcept override { return 0; }
 

@@ -52,6 +52,7 @@ device::Choice choose_device(const RunMessage& run) {
     input.host_bytes = static_cast<std::int64_t>(host->host());
   if (const auto cap = device::memory_cap(input)) {
     device::cap_memory(choice, cap->fraction);
+    choice.allocator_limit = cap->bytes;
     std::fprintf(stderr, "[device] %s\n", cap->text(input).c_str());
   }
   return choice;

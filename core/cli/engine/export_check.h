@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,10 @@ class ExportCheck {
   // "perplexity", "kl", "answers_same", "answers", "self_test"}]}.
   nlohmann::json run(const std::filesystem::path& folder, const PluginRef& linear,
                      const nlohmann::json& options);
+  // The same for transformers, where it is: adds {"path": "transformers", "checked", "reason" or figures} to
+  // run()'s paths. `readable`: whether other programs know the format. `python`: train.export_python.
+  void run_transformers(const std::filesystem::path& folder, bool readable,
+                        const std::optional<std::string>& python, nlohmann::json& result);
   // Self-test answers that the live model had right and the folder has wrong, one line each.
   const std::vector<std::string>& drifted() const noexcept { return drifted_; }
 
@@ -45,6 +50,10 @@ class ExportCheck {
   void take(const train::Batch& batch);
   Reading read(Session& session) const;
   nlohmann::json compare(Session& session, const std::string& path);
+  double kl_to(const at::Tensor& log_p) const;
+  // Counts answers that are as the live model's, and notes the wrong ones; the number of the same ones.
+  std::int64_t compare_answers(const nlohmann::json& now, const std::string& path);
+  static void say(const nlohmann::json& row, double live);
 
   Session& live_;
   std::vector<Document> documents_;

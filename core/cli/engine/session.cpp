@@ -191,9 +191,10 @@ void Session::load_weights() {
                       setup_.device,
                       max_tokens_};
   model::check(kv_->configure(shape), kv_.id(), "configure");
-  const generate::ContextOptions options{max_tokens_,
-                                         config().at("model").at("prefill_chunk").get<std::int64_t>(),
-                                         config().at("chat").at("check_logits").get<bool>()};
+  const generate::ContextOptions options{
+      max_tokens_, config().at("model").at("prefill_chunk").get<std::int64_t>(),
+      config().at("chat").at("check_logits").get<bool>(),
+      [this](const generate::Prefill& p) { refuse_prefill_beyond_limit(p); }};
   context_ = std::make_unique<generate::Context>(*transformer_, *kv_, options);
 }
 
@@ -238,6 +239,42 @@ void Session::refuse_beyond_limit(const checkpoint::Checkpoint& files) const {
       fmt::format("[guard] the weights alone need {}, and the guard's limit is {}: nothing was loaded; raise "
                   "guard.limit_gb or use the bridge path (configs/bridge.yaml)",
                   io::format_gib(needed), io::format_gib(*limit)));
+}
+
+std::optional<MemoryRoom> Session::memory_room() const {
+  if (device_.runtime != nullptr) {
+    if (device_.allocator_limit == 0) return std::nullopt;
+    return MemoryRoom{device_memory().live_bytes, device_.allocator_limit,
+                      "what the guard's limit leaves on the device"};
+  }
+  return host_room();
+}
+
+std::optional<MemoryRoom> Session::host_room() const {
+  const auto& limit = run().guard_limit_bytes;
+  const auto memory = io::host_memory();
+  if (!limit || !memory) return std::nullopt;
+  return MemoryRoom{static_cast<std::int64_t>(memory->host()), static_cast<std::int64_t>(*limit),
+                    "the guard's limit"};
+}
+
+// Activations of one pass, largest at the MLP: residual, norm, q, k, v, attention and gate, up and their
+// product; fp32 logits and what checks and samples them.
+void Session::refuse_prefill_beyond_limit(const generate::Prefill& prefill) const {
+  const std::optional<MemoryRoom> room = memory_room();
+  if (!room) return;
+  const model::ModelConfig& c = model_config_;
+  const auto size = static_cast<std::int64_t>(at::elementSize(setup_.dtype));
+  const std::int64_t more =
+      prefill.kv_bytes + prefill.logit_rows * c.vocab_size * 8 +
+      prefill.pass * size *
+          (3 * c.hidden_size + std::max(2 * c.q_size() + 2 * c.kv_size(), 3 * c.intermediate_size));
+  if (room->holds(more)) return;
+  throw Error(
+      ExitCode::usage,
+      fmt::format("[guard] feeding {} tokens {}: it was not begun, and the context is as before; feed less "
+                  "at once, set model.prefill_chunk lower, or raise guard.limit_gb",
+                  prefill.tokens, room->shortage(more)));
 }
 
 const text::TurnFormat& Session::turn_format() {

@@ -5,6 +5,7 @@
 #include "checkpoint/checkpoint.h"
 #include "cli/chat/saved_chat.h"
 #include "cli/engine/control.h"
+#include "cli/engine/memory_room.h"
 #include "cli/engine/memory_watch.h"
 #include "cli/engine/plugins.h"
 #include "cli/engine/run_record.h"
@@ -98,6 +99,13 @@ class Session {
   // Figures of the device; all 0 on a CPU run.
   DeviceMemory device_memory() const;
 
+  LinearMemory linear_memory() const { return linear_->memory(); }
+
+  // Nothing where no limit is set.
+  std::optional<MemoryRoom> memory_room() const;
+  // The same for host memory, whatever the device.
+  std::optional<MemoryRoom> host_room() const;
+
   // Drops the eval weight cache; the bytes freed.
   std::int64_t clear_eval_cache() { return linear_->clear_eval_cache(); }
 
@@ -117,6 +125,7 @@ class Session {
   void load_weights();
   void say_weight_bytes();
   void refuse_beyond_limit(const checkpoint::Checkpoint& files) const;
+  void refuse_prefill_beyond_limit(const generate::Prefill& prefill) const;
 
   Control& control_;
   MemoryWatch& memory_;

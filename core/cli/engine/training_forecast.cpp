@@ -54,6 +54,15 @@ nlohmann::json forecast_training(const RunMessage& run) {
   input.dtype = parse_dtype(config.at("model").at("dtype").get<std::string>());
   input.cuda = device.device.is_cuda();
 
+  const nlohmann::json& train = config.at("train");
+  const nlohmann::json& linear = config.at("linear").at("options");
+  input.decodes = linear.contains("eval_cache");
+  input.eval_cache = linear.value("eval_cache", false) &&
+                     !(train.at("self_test").empty() && train.at("self_test_files").empty());
+  if (train.at("export_dir").is_string())
+    input.exported = train.at("export") == "dense" ? train::ForecastInput::Export::dense
+                                                   : train::ForecastInput::Export::planes;
+
   const Room room = room_for(run, device);
   nlohmann::json result = {
       {"limit_bytes", room.bytes}, {"limit", room.what}, {"optimizers", nlohmann::json::array()}};
@@ -65,6 +74,12 @@ nlohmann::json forecast_training(const RunMessage& run) {
     const PluginObject<Optimizer> optimizer(
         plugin,
         chosen ? plugin_options(plugin, config.at("optimizer").at("options")) : default_options(plugin));
+    OptimizerSetup setup{device.device, false, settings.seed};
+    setup.unified_memory =
+        device.runtime != nullptr && device.runtime->info(device.device.index()).unified_memory;
+    if (const Capability answer = optimizer->capability(setup);
+        chosen && answer.support == Support::unsupported)
+      throw Error(ExitCode::plugin_refused, "[" + ref.id + "] cannot run here: " + answer.reason);
     const train::Forecast forecast = train::forecast(model, *optimizer, ref.id, settings, input);
     const std::int64_t peak = forecast.peak() + (input.cuda ? 0 : kProcess);
     std::fprintf(stderr, "[forecast] %s%s\n", forecast.text(ref.id).c_str(), chosen ? "  <- chosen" : "");

@@ -13,6 +13,7 @@
 #include <ATen/Context.h>
 #include <fmt/format.h>
 #include <tetrad/base/error.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -51,11 +52,9 @@ checkpoint::Layout export_layout(const nlohmann::json& train) {
                                         : checkpoint::Layout::dense;
 }
 
-// "1:02:03", "2:03": of the steps still to come, as long as those so far; evaluations and saves come on top.
-std::string time_left(double seconds) {
-  const auto s = static_cast<std::int64_t>(std::llround(seconds));
-  return s >= 3600 ? fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
-                   : fmt::format("{}:{:02}", s / 60, s % 60);
+bool unified_memory(at::Device device) {
+  const device::Choice choice = device::choose(device.str());
+  return choice.runtime != nullptr && choice.runtime->info(choice.device.index()).unified_memory;
 }
 
 const RunMessage& checked(const RunMessage& run) {
@@ -76,7 +75,7 @@ OptimizerLoader::OptimizerLoader(const RunMessage& run, const train::TrainSettin
 
 void OptimizerLoader::configured(const LinearSetup& setup) {
   optimizer_ = open_plugin<Optimizer>(run_, setup.device.is_cuda());
-  const OptimizerSetup own{setup.device, setup.deterministic, settings_.seed};
+  const OptimizerSetup own{setup.device, setup.deterministic, settings_.seed, unified_memory(setup.device)};
   capability_ = optimizer_->capability(own);
   if (capability_.support == Support::unsupported)
     throw Error(ExitCode::plugin_refused, "[" + optimizer_.id() + "] cannot run here: " + capability_.reason);
@@ -124,7 +123,8 @@ TrainingRun::TrainingRun(Control& control, MemoryWatch& memory, nlohmann::json f
       table_(session_.model().parameters(), optimizer_.states(), settings_),
       trainer_(session_.model(), optimizer_.states(), settings_),
       changes_(session_.model().parameters(), optimizer_.states()),
-      self_test_(session_) {
+      self_test_(session_),
+      progress_(isatty(STDERR_FILENO) == 1) {
   if (session_.model().setup().deterministic)
     at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
   optimizer_.states().require_patterns_used();
@@ -136,10 +136,12 @@ TrainingRun::TrainingRun(Control& control, MemoryWatch& memory, nlohmann::json f
                 "[train] train.finish: no parameter has a lo plane, so there is nothing to finish; use "
                 "optim-adamw-nvfp4 with planes: 2 or 3, or set train.finish.steps to 0");
   require_exportable();
-  phases_.record(0, "model_loaded", session_.device_memory(), categories());
+  step_bytes_ = forecast_.at("optimizers").front().at("step").get<std::int64_t>();
+  const DeviceMemory device = session_.device_memory();
+  phases_.record(0, "model_loaded", device, categories(device));
 }
 
-train::CategoryBytes TrainingRun::categories() const {
+train::CategoryBytes TrainingRun::categories(const DeviceMemory& device) const {
   const train::ParameterTable::Totals& t = table_.totals();
   train::CategoryBytes bytes;
   bytes.weights = t.w;
@@ -148,11 +150,23 @@ train::CategoryBytes TrainingRun::categories() const {
   bytes.master = t.master;
   bytes.gradients = trainer_.gradient_bytes();
   bytes.activations = trainer_.activation_bytes();
+  bytes.workspace =
+      device.workspace_bytes + session_.linear_memory().workspace_bytes + optimizer_.memory().workspace_bytes;
   return bytes;
 }
 
 void TrainingRun::phase(const char* name) {
-  phases_.record(trainer_.progress().step + 1, name, session_.device_memory(), categories());
+  const std::string done = name;
+  const char* const next = done == "batch_ready"     ? "forward"
+                           : done == "forward_done"  ? "backward"
+                           : done == "backward_done" ? "update"
+                                                     : "";
+  progress_.show(trainer_.progress().step, settings_.schedule.steps, next);
+  const DeviceMemory device = session_.device_memory();
+  phases_.record(trainer_.progress().step + 1, name, device, categories(device));
+  if (device.live_bytes > 0) return;
+  if (done == "zero_grad_done") step_begins_at_ = phases_.host_bytes();
+  step_took_ = std::max(step_took_, phases_.host_bytes() - step_begins_at_);
 }
 
 void TrainingRun::describe() {
@@ -161,6 +175,8 @@ void TrainingRun::describe() {
   session_.record().set("optimizer", optimizer_.description());
   session_.record().set("parameter_table", table_.json());
   session_.record().set("data", data_.report());
+  roof_ = measure_product_rate(session_.device(), session_.model().setup().dtype);
+  session_.record().set("roofline", roof_.to_json());
   session_.record().save();
 }
 
@@ -216,8 +232,10 @@ void TrainingRun::give_back_if_asked() {
   answer_soft_stage(session_, [this] {
     std::vector<std::string> done;
     if (session_.shrink_kv() > 0) done.emplace_back("KV slots of the self test given back");
-    if (trainer_.recompute_blocks())
+    if (trainer_.recompute_blocks()) {
       done.emplace_back("later steps keep each block's input alone (train.checkpointing block)");
+      step_bytes_ = step_took_ = 0;  // the next step shows what it takes now
+    }
     if (store_ && saved_step_ != trainer_.progress().step && trainer_.progress().step > 0) {
       save();
       done.push_back(fmt::format("step {} saved", trainer_.progress().step));
@@ -231,31 +249,19 @@ void TrainingRun::log(const train::StepReport& r, bool shown) {
   last_loss_ = r.loss;
   losses_.push_back(r.loss);
   step_seconds_ += r.seconds;
-  if (metrics_)
-    metrics_->write(r.step,
-                    {{"train/loss", r.loss},
-                     {"train/lr", r.lr},
-                     {"train/grad_norm", r.norm},
-                     {"train/clip_factor", r.clip_factor},
-                     {"train/tokens_per_second", static_cast<double>(r.tokens) / std::max(r.seconds, 1e-9)},
-                     {"train/seconds", r.seconds},
-                     {"train/forward_seconds", r.forward_seconds},
-                     {"train/backward_seconds", r.backward_seconds},
-                     {"train/optimizer_seconds", r.optimizer_seconds},
-                     {"train/skipped", r.skipped ? 1.0 : 0.0}});
+  const DeviceMemory device = session_.device_memory();
+  StepFigures figures;
+  figures.report = r;
+  figures.steps = settings_.schedule.steps;
+  figures.peak_flops_per_second = roof_.flops_per_second;
+  figures.memory_bytes = device.live_bytes > 0 ? device.live_peak_bytes : phases_.host_bytes();
+  figures.seconds_left = step_seconds_ / static_cast<double>(losses_.size()) *
+                         static_cast<double>(settings_.schedule.steps - r.step);
+  if (metrics_) metrics_->write(r.step, step_scalars(figures));
   if (r.skipped)
     std::fprintf(stderr, "[train] step %lld skipped: %s\n", static_cast<long long>(r.step),
                  r.skipped->c_str());
-  if (!shown) return;
-  const DeviceMemory device = session_.device_memory();
-  const std::int64_t memory = device.live_bytes > 0 ? device.live_peak_bytes : phases_.host_bytes();
-  std::fprintf(stderr, "[train] step %lld/%lld loss %.4f lr %.3g norm %.4g%s tok/s %.0f mem %s left %s\n",
-               static_cast<long long>(r.step), static_cast<long long>(settings_.schedule.steps), r.loss, r.lr,
-               r.norm, r.clip_factor < 1.0 ? " (clipped)" : "",
-               static_cast<double>(r.tokens) / std::max(r.seconds, 1e-9), train::bytes_text(memory).c_str(),
-               time_left(step_seconds_ / static_cast<double>(losses_.size()) *
-                         static_cast<double>(settings_.schedule.steps - r.step))
-                   .c_str());
+  if (shown) std::fprintf(stderr, "%s\n", step_line(figures).c_str());
 }
 
 void TrainingRun::resume() {
@@ -342,6 +348,10 @@ std::vector<std::string> TrainingRun::export_model() {
   give_back_freed();
   ExportCheck check(session_, check_batches(), self_tests_.value("after", nlohmann::json()));
   result["check"] = check.run(target, *linear, options);
+  const nlohmann::json& python = train.at("export_python");
+  check.run_transformers(target, layout != checkpoint::Layout::tetrad,
+                         python.is_string() ? std::optional(python.get<std::string>()) : std::nullopt,
+                         result["check"]);
   session_.record().set("export", std::move(result));
   if (!train.at("export_allow_drift").get<bool>()) return check.drifted();
   for (const std::string& what : check.drifted()) std::fprintf(stderr, "[export] %s\n", what.c_str());
@@ -375,10 +385,29 @@ void TrainingRun::require_moved() {
       unmoved.size(), trainer_.progress().step, unmoved.front(), unmoved.size() > 1 ? " and others" : ""));
 }
 
+void TrainingRun::refuse_step_beyond_limit() {
+  const std::optional<MemoryRoom> room = session_.memory_room();
+  if (!room) return;
+  // What was seen is better known than what was foreseen, which is an upper estimate.
+  const std::int64_t seen = step_took_ + step_took_ / 4;
+  const std::int64_t more = step_took_ > 0 ? std::min(step_bytes_, seen) : step_bytes_;
+  if (room->holds(more)) return;
+  save();
+  throw Error(
+      fmt::format("[train] step {} {}: it was not begun{}; use train.checkpointing block, a smaller "
+                  "train.rows or train.width, or raise guard.limit_gb",
+                  trainer_.progress().step + 1, room->shortage(more),
+                  store_ && saved_step_ == trainer_.progress().step
+                      ? ", and the state is saved (train.resume goes on from it)"
+                      : ""));
+}
+
 void TrainingRun::one_step(bool measure) {
+  refuse_step_beyond_limit();
   const auto log_every = section(session_.run()).at("log_every").get<std::int64_t>();
   const std::vector<train::Batch> batches = data_.step_batches(settings_.micro_batches);
   const train::StepReport report = trainer_.step(batches, measure, [this](const char* name) { phase(name); });
+  progress_.clear();
   const bool last = report.step == settings_.schedule.steps;
   log(report, report.step % log_every == 0 || last || report.step == 1);
   if (!measure || report.skipped) return;
@@ -456,7 +485,7 @@ void TrainingRun::finish(End end) {
                 {"evaluations", evaluations_},
                 {"self_test", self_tests_},
                 {"proof", {{"first", first_proof_}, {"last", last_proof_}, {"unchanged", unchanged}}},
-                {"memory", memory_verdict()},
+                {"memory_forecast", memory_verdict()},
                 {"memory_phases", phases_.json()}});
   if (!unchanged.empty())
     throw Error(

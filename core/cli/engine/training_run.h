@@ -2,8 +2,10 @@
 // everything that a person sees of it.
 #pragma once
 
+#include "cli/engine/product_rate.h"
 #include "cli/engine/self_test.h"
 #include "cli/engine/session.h"
+#include "cli/engine/step_log.h"
 #include "cli/engine/training_data.h"
 #include "cli/engine/two_forwards.h"
 #include "train/checkpoint/store.h"
@@ -30,6 +32,7 @@ class OptimizerLoader final : public LoadListener {
   void loaded(Parameter& parameter) override { states_->prepare(parameter); }
 
   train::OptimizerStates& states() noexcept { return *states_; }
+  OptimizerMemory memory() const { return states_->optimizer().memory(); }
   std::string description() const;  // id, version and what it computes with
 
   LinearBackend& backend(LinearBackend& named, bool cuda) override;
@@ -63,6 +66,8 @@ class TrainingRun {
   End train_steps();
   void finish(End end);
   void one_step(bool measure);
+  // Ends the run, its state saved, where the next step would pass the guard's limit.
+  void refuse_step_beyond_limit();
   void log(const train::StepReport& report, bool shown);
   void phase(const char* name);
   // Mean loss and perplexity on train.eval_data; null without one.
@@ -87,7 +92,7 @@ class TrainingRun {
   void require_exportable() const;
   // Forecast and measured peak side by side, and whether a whole run with these settings fits.
   nlohmann::json memory_verdict() const;
-  train::CategoryBytes categories() const;
+  train::CategoryBytes categories(const DeviceMemory& device) const;
 
   Control& control_;
   MemoryWatch& memory_;
@@ -108,7 +113,11 @@ class TrainingRun {
   nlohmann::json evaluations_ = nlohmann::json::array(), self_tests_ = nlohmann::json::object();
   nlohmann::json first_proof_, last_proof_, losses_ = nlohmann::json::array();
   bool proved_ = false;
+  // What a step needs beside what is there when it begins: foreseen, and, on the CPU, the most that one took.
+  std::int64_t step_bytes_ = 0, step_begins_at_ = 0, step_took_ = 0;
   double step_seconds_ = 0.0;  // of this run's steps together
+  ProductRate roof_;
+  ProgressBar progress_;
   double best_loss_ = 0.0, first_loss_ = 0.0, last_loss_ = 0.0;
   std::int64_t evaluations_without_gain_ = 0;
 };

@@ -1,5 +1,6 @@
 // The CUDA DeviceRuntime, in libtetrad_cuda.so.
 #include <ATen/Context.h>
+#include <ATen/cuda/CUDAContextLight.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -8,6 +9,8 @@
 #include <tetrad/torch/device_runtime.h>
 
 #include <exception>
+#include <mutex>
+#include <shared_mutex>
 #include <string>
 
 namespace tetrad {
@@ -22,6 +25,19 @@ void check(cudaError_t error, const char* call) {
 // Until it is initialised the allocator knows of no device, and every question about one is an error.
 void make_ready() {
   at::globalContext().lazyInitDevice(c10::kCUDA);
+}
+
+// Workspaces that libtorch has handed to cuBLAS and cuBLASLt: one for each handle and stream that ran a
+// product. They stay until the process ends.
+std::int64_t library_workspaces() {
+  const auto count = [](at::cuda::WorkspaceMapWithMutex& held) {
+    const std::shared_lock lock(held.mutex);
+    return static_cast<std::int64_t>(held.map.size());
+  };
+  return count(at::cuda::cublas_handle_stream_to_workspace()) *
+             static_cast<std::int64_t>(at::cuda::getChosenWorkspaceSize()) +
+         count(at::cuda::cublaslt_handle_stream_to_workspace()) *
+             static_cast<std::int64_t>(at::cuda::getCUDABlasLtWorkspaceSize());
 }
 
 class CudaRuntime final : public DeviceRuntime {
@@ -47,8 +63,12 @@ class CudaRuntime final : public DeviceRuntime {
     const auto& reserved = stats.reserved_bytes[0];
     std::size_t free_bytes = 0, total = 0;
     check(cudaMemGetInfo(&free_bytes, &total), "cudaMemGetInfo");
-    return {live.current, live.peak, reserved.current, reserved.peak,
-            static_cast<std::int64_t>(total - free_bytes)};
+    return {live.current,
+            live.peak,
+            reserved.current,
+            reserved.peak,
+            static_cast<std::int64_t>(total - free_bytes),
+            library_workspaces()};
   }
 
   void reset_peak(int device) override {

@@ -11,7 +11,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,11 +37,20 @@ class TrainGraph {
   // Gradients of scale * sum of the last forward's result. Every parameter's contributions arrive; whatever
   // happens, what forward() kept is gone afterwards.
   void backward(const StepInput& input, double scale, GradientReceiver& gradients);
+  // Losses and gradients of several batches, breadth first: every forward (with the head's part of the
+  // backward), then block by block the backward of all batches. The sums of one block's weight gradients are
+  // then complete before the next block's begin, and what is kept of the blocks is kept of all batches.
+  // `on_losses` has the forward()'s result of each batch before any gradient of it arises, and may throw.
+  using OnLosses = std::function<void(std::size_t batch, const at::Tensor& losses)>;
+  void breadth_first(std::span<const StepInput> inputs, double scale, GradientReceiver& gradients,
+                     const OnLosses& on_losses);
   // Where a forward of `input` first has a value that is not finite, for people: "layer 3, tensor
   // 'gate_proj'". Runs the forward again with eyes open.
   std::string first_non_finite(const StepInput& input);
   // What forward() keeps from now on; call it between two steps.
   void set_checkpointing(Checkpointing checkpointing) noexcept { block_.set_checkpointing(checkpointing); }
+  // Whether the logits of `scored` tokens are made in tiles, and so once more in the backward.
+  bool tiles_head(std::int64_t scored) const { return head_.tiles(scored); }
   // Drops what forward() kept.
   void forget();
 
@@ -47,13 +59,20 @@ class TrainGraph {
 
  private:
   at::Tensor run(const StepInput& input, bool keep);
+  // Embedding and blocks: the final norm's input. `saved` may be null.
+  at::Tensor trunk(const StepInput& input, std::vector<BlockSaved>* saved);
+  at::Tensor final_normed(const at::Tensor& x) const;
+  // Gradient of the final norm's input, out of the head's last forward.
+  at::Tensor head_backward(const at::Tensor& x, double scale, GradientReceiver& gradients);
+  void embedding_backward(const at::Tensor& dx, const StepInput& input, GradientReceiver& gradients);
 
   model::Transformer& model_;
   LinearCalls linear_;
   BlockGraph block_;
   HeadLoss head_;
   std::vector<BlockSaved> saved_;
-  at::Tensor last_;  // input of the final norm
+  at::Tensor last_;                               // input of the final norm
+  std::vector<std::vector<BlockSaved>> batches_;  // of breadth_first()
 };
 
 }  // namespace tetrad::train

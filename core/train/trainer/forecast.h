@@ -19,6 +19,9 @@ struct ForecastInput {
   std::int64_t rows = 0, width = 0;  // of one micro-batch
   at::ScalarType dtype = at::kBFloat16;
   bool cuda = false;
+  bool decodes = false;     // the linear backend decodes weights into a workspace of its own
+  bool eval_cache = false;  // the self test keeps dequantised weights
+  enum class Export : std::uint8_t { none, dense, planes } exported = Export::none;
 };
 
 struct Forecast {
@@ -30,7 +33,13 @@ struct Forecast {
   std::int64_t head = 0;                // logits and what their gradient needs
   std::int64_t block = 0;               // temporaries of one block's backward
   std::int64_t update = 0;              // of the optimizer's step
+  std::int64_t pinned = 0;              // m, v, master in pinned host memory; not in any other figure
+  std::int64_t workspace = 0;           // of libraries (cuBLAS), and of state that comes from host memory
+  std::int64_t answers = 0;             // the self test's eval cache: between steps, beside what is loaded
+  std::int64_t check = 0;               // the exported model, loaded beside the trained one
   std::int64_t loaded() const noexcept { return weights + state; }
+  // The most that a step needs beside what is loaded.
+  std::int64_t step() const noexcept;
   // The most that lives at once.
   std::int64_t peak() const noexcept;
 

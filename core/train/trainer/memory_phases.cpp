@@ -53,14 +53,15 @@ nlohmann::json MemoryPhases::json() const {
 }
 
 std::string MemoryPhases::text() const {
-  std::string text =
-      fmt::format("{:>4}  {:<20} {:>10} {:>11} {:>10} {:>10} {:>10} {:>10} {:>11}\n", "step", "phase", "host",
-                  "device live", "weights", "gradients", "m + v", "master", "activations");
+  std::string text = fmt::format("{:>4}  {:<20} {:>10} {:>11} {:>10} {:>10} {:>10} {:>10} {:>11} {:>10}\n",
+                                 "step", "phase", "host", "device live", "weights", "gradients", "m + v",
+                                 "master", "activations", "workspace");
   for (const Entry& e : entries_)
-    text += fmt::format("{:>4}  {:<20} {:>10} {:>11} {:>10} {:>10} {:>10} {:>10} {:>11}\n", e.step, e.phase,
-                        bytes_text(e.host), bytes_text(e.device.live_bytes), bytes_text(e.categories.weights),
-                        bytes_text(e.categories.gradients), bytes_text(e.categories.m + e.categories.v),
-                        bytes_text(e.categories.master), bytes_text(e.categories.activations));
+    text += fmt::format("{:>4}  {:<20} {:>10} {:>11} {:>10} {:>10} {:>10} {:>10} {:>11} {:>10}\n", e.step,
+                        e.phase, bytes_text(e.host), bytes_text(e.device.live_bytes),
+                        bytes_text(e.categories.weights), bytes_text(e.categories.gradients),
+                        bytes_text(e.categories.m + e.categories.v), bytes_text(e.categories.master),
+                        bytes_text(e.categories.activations), bytes_text(e.categories.workspace));
   return text;
 }
 

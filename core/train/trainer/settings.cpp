@@ -11,6 +11,7 @@ namespace {
 Clip parse_clip(const std::string& word) {
   if (word == "none") return Clip::none;
   if (word == "previous_norm") return Clip::previous_norm;
+  if (word == "update_rms") return Clip::update_rms;
   return Clip::global_norm;
 }
 
@@ -29,6 +30,7 @@ TrainSettings TrainSettings::from(const nlohmann::json& train) {
   s.freeze = train.at("freeze").get<std::vector<std::string>>();
   s.micro_batches = train.at("micro_batches").get<std::int64_t>();
   s.accumulate_bf16 = train.at("accumulate_in").get<std::string>() == "bfloat16";
+  s.breadth_first = train.at("accumulate_in").get<std::string>() == "blocks";
   s.gradients = train.at("gradients").get<std::string>() == "immediate" ? GradientMode::immediate
                                                                         : GradientMode::two_phase;
   s.clip = parse_clip(train.at("clip").get<std::string>());
@@ -46,7 +48,7 @@ TrainSettings TrainSettings::from(const nlohmann::json& train) {
     throw Error(
         ExitCode::usage,
         "[train] train.gradients immediate updates each parameter before the norm over all of them is "
-        "known: set train.clip to previous_norm or none, or train.gradients to two_phase");
+        "known: set train.clip to update_rms, previous_norm or none, or train.gradients to two_phase");
   return s;
 }
 

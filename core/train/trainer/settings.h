@@ -18,6 +18,7 @@ enum class Clip : std::uint8_t {
   none,
   global_norm,    // by this step's norm over all gradients; two-phase alone knows it in time
   previous_norm,  // by the last step's
+  update_rms,     // each parameter for itself, by what its gradient alone would move (StepFactors)
 };
 
 struct TrainSettings {
@@ -26,6 +27,7 @@ struct TrainSettings {
   std::vector<std::string> no_decay, freeze;  // patterns of parameter names
   std::int64_t micro_batches = 1;
   bool accumulate_bf16 = false;
+  bool breadth_first = false;  // several micro-batches: block by block over all of them, sums in fp32
   GradientMode gradients = GradientMode::two_phase;
   Clip clip = Clip::global_norm;
   double max_norm = 1.0;

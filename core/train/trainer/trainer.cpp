@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 namespace tetrad::train {
@@ -18,6 +19,15 @@ namespace {
 
 // As torch.nn.utils.clip_grad_norm_ keeps a norm of 0 from dividing.
 constexpr double kNormEpsilon = 1e-6;
+
+void add_work(StepWork& work, const StepInput& input, bool tiled) {
+  const std::int64_t scored = input.scored.size(0);
+  work.tokens += input.tokens();
+  work.scored += scored;
+  if (tiled) work.scored_tiled += scored;
+  for (const ops::Segment& s : input.documents.segments)
+    work.document_squares += static_cast<double>(s.length) * static_cast<double>(s.length);
+}
 
 }  // namespace
 
@@ -41,7 +51,8 @@ SinkOptions Trainer::sink_options() {
 }
 
 double Trainer::clip_factor(double norm) const {
-  if (settings_.clip == Clip::none || norm <= settings_.max_norm) return 1.0;
+  if (settings_.clip == Clip::none || settings_.clip == Clip::update_rms || norm <= settings_.max_norm)
+    return 1.0;
   return settings_.max_norm / (norm + kNormEpsilon);
 }
 
@@ -53,13 +64,49 @@ StepFactors Trainer::factors(double clip_factor, double lr, bool measure) {
   f.scale = at::full({1}, clip_factor, options.dtype(at::kFloat));
   f.stop = at::zeros({1}, options.dtype(at::kInt));
   f.measure = measure;
+  if (settings_.clip == Clip::update_rms) f.max_update_rms = settings_.max_norm;
   return f;
 }
 
+UpdateItem Trainer::item_of(const Parameter& parameter, Gradient gradient) const {
+  const StateId state = states_.state(parameter);
+  return {state, std::move(gradient), rms_.defined() ? rms_.narrow(0, state, 1) : at::Tensor()};
+}
+
+void Trainer::begin_rms() {
+  if (settings_.clip != Clip::update_rms) return;
+  std::int64_t count = 0;
+  for (const Parameter& parameter : model_.parameters()) count += states_.trains(parameter) ? 1 : 0;
+  rms_ = at::full({count}, std::numeric_limits<float>::quiet_NaN(),
+                  at::TensorOptions().dtype(at::kFloat).device(model_.setup().device));
+}
+
+UpdateRms Trainer::collect_rms() const {
+  const at::Tensor values = rms_.cpu();
+  UpdateRms rms;
+  for (const Parameter& parameter : model_.parameters()) {
+    if (!states_.trains(parameter)) continue;
+    const double value = values[states_.state(parameter)].item<double>();
+    if (std::isnan(value))
+      throw Error(
+          ExitCode::plugin_refused,
+          fmt::format("[{}] did not measure the update of {}: it does not know clipping by update_rms; "
+                      "set train.clip to previous_norm, global_norm or none",
+                      states_.id(), parameter.name));
+    ++rms.parameters;
+    if (value > settings_.max_norm) ++rms.clipped;
+    if (rms.where.empty() || value > rms.largest) {
+      rms.largest = value;
+      rms.where = parameter.name;
+    }
+  }
+  return rms;
+}
+
 void Trainer::update_now(const Parameter& parameter, const at::Tensor& gradient) {
-  UpdateItem item;
-  item.state = states_.state(parameter);
-  item.gradient.dense = gradient.scalar_type() == at::kHalf ? gradient.to(at::kFloat) : gradient.contiguous();
+  Gradient dense;
+  dense.dense = gradient.scalar_type() == at::kHalf ? gradient.to(at::kFloat) : gradient.contiguous();
+  const UpdateItem item = item_of(parameter, std::move(dense));
   model::check(states_.optimizer().update({&item, 1}, factors_), states_.id(), "update of " + parameter.name);
 }
 
@@ -67,7 +114,7 @@ void Trainer::update_all() {
   std::vector<UpdateItem> items;
   for (const Parameter& parameter : model_.parameters()) {
     if (!states_.trains(parameter)) continue;
-    items.push_back({states_.state(parameter), sink_.take(parameter)});
+    items.push_back(item_of(parameter, sink_.take(parameter)));
   }
   model::check(states_.optimizer().update(items, factors_), states_.id(), "update");
 }
@@ -130,6 +177,7 @@ StepReport Trainer::step(const std::vector<Batch>& batches, bool measure, const 
     report.scored += batch.scored;
   }
   sink_.begin_step(measure);
+  begin_rms();
   const bool immediate = settings_.gradients == GradientMode::immediate;
   const bool by_previous = settings_.clip == Clip::previous_norm && progress_.previous_norm > 0.0;
   if (immediate) {
@@ -138,24 +186,41 @@ StepReport Trainer::step(const std::vector<Batch>& batches, bool measure, const 
   }
   phase("zero_grad_done");
   const double scale = 1.0 / static_cast<double>(report.scored);
-  for (const Batch& batch : batches) {
-    const StepInput input = StepInput::make(batch, model_.config().vocab_size, model_.setup().device);
-    phase("batch_ready");
-    const double nll = at::sum(graph_.forward(input), at::kDouble).item<double>();
+  StepWork work;
+  const auto take_losses = [&](const StepInput& input, const at::Tensor& losses) {
+    const double nll = at::sum(losses, at::kDouble).item<double>();
     report.forward_seconds += seconds_of_lap();
     phase("forward_done");
     report.loss += nll * scale;
-    if (!std::isfinite(nll)) {
-      throw Error(
-          ExitCode::numerics,
-          fmt::format(
-              "[train] step {}: the loss is {}; the first value that is not finite is in {}. Nothing was "
-              "updated; go on from the last checkpoint with a smaller train.learning_rate",
-              report.step, nll, graph_.first_non_finite(input)));
-    }
-    graph_.backward(input, scale, sink_);
+    if (std::isfinite(nll)) return;
+    throw Error(
+        ExitCode::numerics,
+        fmt::format(
+            "[train] step {}: the loss is {}; the first value that is not finite is in {}. Nothing was "
+            "updated; go on from the last checkpoint with a smaller train.learning_rate",
+            report.step, nll, graph_.first_non_finite(input)));
+  };
+  const auto input_of = [&](const Batch& batch) {
+    StepInput input = StepInput::make(batch, model_.config().vocab_size, model_.setup().device);
+    add_work(work, input, graph_.tiles_head(input.scored.size(0)));
+    return input;
+  };
+  if (settings_.breadth_first && batches.size() > 1) {
+    std::vector<StepInput> inputs;
+    for (const Batch& batch : batches) inputs.push_back(input_of(batch));
+    phase("batch_ready");
+    graph_.breadth_first(inputs, scale, sink_,
+                         [&](std::size_t i, const at::Tensor& losses) { take_losses(inputs[i], losses); });
     phase("backward_done");
-    if (&batch != &batches.back()) report.backward_seconds += seconds_of_lap();
+  } else {
+    for (const Batch& batch : batches) {
+      const StepInput input = input_of(batch);
+      phase("batch_ready");
+      take_losses(input, graph_.forward(input));
+      graph_.backward(input, scale, sink_);
+      phase("backward_done");
+      if (&batch != &batches.back()) report.backward_seconds += seconds_of_lap();
+    }
   }
   const GradientTotals totals = sink_.totals();
   report.backward_seconds += seconds_of_lap();
@@ -172,6 +237,7 @@ StepReport Trainer::step(const std::vector<Batch>& batches, bool measure, const 
     require_untorn();  // waits for the device
   }
   report.optimizer_seconds = seconds_of_lap();
+  if (rms_.defined() && !report.skipped) report.update_rms = collect_rms();
   phase("optimizer_step_done");
   ++progress_.step;
   progress_.tokens += report.tokens;
@@ -187,6 +253,7 @@ StepReport Trainer::step(const std::vector<Batch>& batches, bool measure, const 
     progress_.previous_norm = totals.norm;
     if (measure) collect_proofs();
   }
+  report.flops = step_flops(model_.config(), settings_.checkpointing, work).all();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

@@ -11,6 +11,7 @@
 #include "train/graph/train_graph.h"
 #include "train/sink/gradient_sink.h"
 #include "train/trainer/optimizer_states.h"
+#include "train/trainer/step_flops.h"
 
 #include <ATen/core/Tensor.h>
 
@@ -21,6 +22,13 @@
 #include <vector>
 
 namespace tetrad::train {
+
+// Of a step that clips by update_rms.
+struct UpdateRms {
+  double largest = 0.0;  // before it was limited
+  std::string where;     // the parameter that has it
+  std::int64_t clipped = 0, parameters = 0;
+};
 
 struct StepReport {
   std::int64_t step = 0;  // counted from 1
@@ -33,6 +41,8 @@ struct StepReport {
   // Its parts: until the losses are known, until all gradients are stored and their norm is known (with
   // immediate gradients: applied, as far as they are enqueued), and until the device is done with the update.
   double forward_seconds = 0.0, backward_seconds = 0.0, optimizer_seconds = 0.0;
+  double flops = 0.0;  // of its products and attention, what is computed again included
+  std::optional<UpdateRms> update_rms;
   std::optional<std::string> skipped;  // why nothing was updated
 };
 
@@ -93,6 +103,9 @@ class Trainer {
   void update_all();
   void collect_proofs();
   void require_untorn();
+  UpdateItem item_of(const Parameter& parameter, Gradient gradient) const;
+  void begin_rms();
+  UpdateRms collect_rms() const;
   double clip_factor(double norm) const;
 
   model::Transformer& model_;
@@ -102,6 +115,7 @@ class Trainer {
   TrainGraph graph_;
   Progress progress_;
   StepFactors factors_;
+  at::Tensor rms_;  // fp32 [parameters that train], by StateId: NaN until the optimizer has written it
   std::vector<ParameterProof> proofs_;
 };
 

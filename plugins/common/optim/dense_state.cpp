@@ -72,6 +72,17 @@ StorageTable DenseState::table() const {
   return table_of(parameter().shape, parameter().format, choice_);
 }
 
+at::Tensor DenseState::decoded_v(std::int64_t first, std::int64_t n) const {
+  const Extent extent = extent_of(parameter().shape);
+  return v_.view({extent.rows, extent.cols}).narrow(0, first, n);
+}
+
+std::vector<at::Tensor*> DenseState::movable() {
+  std::vector<at::Tensor*> all = {&m_, &v_};
+  if (master_.defined()) all.push_back(&master_);
+  return all;
+}
+
 std::vector<NamedTensor> DenseState::tensors() {
   std::vector<NamedTensor> all = {{"m", m_}, {"v", v_}};
   if (master_.defined()) all.push_back({"master", master_});

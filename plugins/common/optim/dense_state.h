@@ -22,6 +22,9 @@ class DenseState final : public ParamState {
   StorageTable table() const override;
   std::vector<NamedTensor> tensors() override;
   at::Tensor decoded_m() const override { return m_; }
+  at::Tensor decoded_v(std::int64_t first, std::int64_t n) const override;
+  Hyper hyper() const override { return hyper_; }
+  std::vector<at::Tensor*> movable() override;
 
   // table() of a parameter of this shape and dense format.
   static StorageTable table_of(std::span<const std::int64_t> shape, Format format, const DenseChoice& choice);

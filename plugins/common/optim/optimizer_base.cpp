@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "optim/update_rms.h"
 #include "optim/weight_values.h"
 
 namespace tetrad::optim {
@@ -134,6 +135,7 @@ Status OptimizerBase::configure(const OptimizerSetup& setup) noexcept {
     const Capability answer = capability(setup);
     if (answer.support == Support::unsupported) fail(StatusCode::unsupported, answer.reason);
     setup_ = setup;
+    if (offload_) pinned_ = std::make_unique<PinnedStates>(setup.device);
     configured_ = true;
   });
 }
@@ -150,6 +152,8 @@ Status OptimizerBase::prepare(Parameter& parameter, double weight_decay, StateId
     }
     check_parameter(parameter, setup_.device);
     states_.push_back(make_state(parameter, weight_decay));
+    follower_.push_back(-1);
+    if (placed(states_.back()->table()).state_on_host) pinned_->adopt(*states_.back());
     state = static_cast<StateId>(states_.size()) - 1;
   });
 }
@@ -162,11 +166,19 @@ Status OptimizerBase::update(std::span<const UpdateItem> items, const StepFactor
       fail(StatusCode::internal, "learning rate " + std::to_string(factors.lr) + " is not 0 or more");
     check_word("scale", factors.scale, at::kFloat, setup_.device);
     check_word("stop", factors.stop, at::kInt, setup_.device);
+    const bool limits = factors.max_update_rms != 0.0;
+    if (limits && !(std::isfinite(factors.max_update_rms) && factors.max_update_rms > 0.0))
+      fail(StatusCode::internal,
+           "max_update_rms " + std::to_string(factors.max_update_rms) + " is not 0 or more");
     std::vector<bool> seen(states_.size());
     for (const UpdateItem& item : items) {
       const ParamState& state = at(item.state);
       check_gradient(state.parameter(), item.gradient, state.table().gradient == GradientFormat::nvfp4,
                      setup_.device);
+      check_word("update_rms", item.update_rms, at::kFloat, setup_.device);
+      if (limits && !item.update_rms.defined())
+        fail(StatusCode::internal,
+             "'" + state.parameter().name + "' comes without a place for its update_rms");
       if (seen[static_cast<std::size_t>(item.state)])
         fail(StatusCode::internal, "'" + state.parameter().name + "' occurs twice in one update");
       seen[static_cast<std::size_t>(item.state)] = true;
@@ -177,26 +189,61 @@ Status OptimizerBase::update(std::span<const UpdateItem> items, const StepFactor
     context.scale = factors.scale.defined() ? factors.scale.const_data_ptr<float>() : nullptr;
     context.stop = factors.stop.defined() ? factors.stop.mutable_data_ptr<std::int32_t>() : nullptr;
     context.seed = setup_.seed;
-    for (const UpdateItem& item : items) {
-      ParamState& state = at(item.state);
-      StoredWeight before;
-      if (factors.measure) before = copy_of(state.parameter());
-      state.update(item.gradient, context, item.state + 1);
-      ++state.parameter().version;
-      if (!factors.measure) continue;
-      const WeightChange change =
-          compare(before, view_of(state.parameter()), extent_of(state.parameter().shape));
-      const at::Tensor m = state.decoded_m();
-      state.proof = {factors.step, change.changed,
-                     static_cast<double>(m.count_nonzero().item<std::int64_t>()) /
-                         static_cast<double>(state.parameter().numel()),
-                     change.relative, factors.lr * state.weight_decay()};
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      ParamState& state = at(items[i].state);
+      if (!pinned_ || !pinned_->holds(state)) {
+        update_one(items[i], factors, context);
+        continue;
+      }
+      pinned_->bring(state, next_after(items, i));
+      if (last_updated_ >= 0) follower_[static_cast<std::size_t>(last_updated_)] = items[i].state;
+      last_updated_ = items[i].state;
+      try {
+        update_one(items[i], factors, context);
+      } catch (...) {
+        pinned_->send(state);
+        throw;
+      }
+      pinned_->send(state);
     }
   });
 }
 
+void OptimizerBase::update_one(const UpdateItem& item, const StepFactors& factors, StepContext context) {
+  ParamState& state = at(item.state);
+  StoredWeight before;
+  if (factors.measure) before = copy_of(state.parameter());
+  at::Tensor limited;
+  if (factors.max_update_rms > 0.0) {
+    const at::Tensor rms = update_rms(state, item.gradient, factors.scale, factors.step);
+    item.update_rms.copy_(rms);
+    limited = limited_scale(factors.scale, rms, factors.max_update_rms);
+    context.scale = limited.const_data_ptr<float>();
+  }
+  state.update(item.gradient, context, item.state + 1);
+  ++state.parameter().version;
+  if (!factors.measure) return;
+  const WeightChange change = compare(before, view_of(state.parameter()), extent_of(state.parameter().shape));
+  const at::Tensor m = state.decoded_m();
+  state.proof = {factors.step, change.changed,
+                 static_cast<double>(m.count_nonzero().item<std::int64_t>()) /
+                     static_cast<double>(state.parameter().numel()),
+                 change.relative, factors.lr * state.weight_decay()};
+}
+
+ParamState* OptimizerBase::next_after(std::span<const UpdateItem> items, std::size_t i) const {
+  const StateId next =
+      i + 1 < items.size() ? items[i + 1].state : follower_[static_cast<std::size_t>(items[i].state)];
+  return next < 0 ? nullptr : states_[static_cast<std::size_t>(next)].get();
+}
+
+StorageTable OptimizerBase::placed(StorageTable table) const {
+  table.state_on_host = offload_ && table.state_bytes() >= kLeastOffloaded;
+  return table;
+}
+
 Status OptimizerBase::describe(StateId state, StorageTable& table) const noexcept {
-  return torch_guarded([&] { table = at(state).table(); });
+  return torch_guarded([&] { table = placed(at(state).table()); });
 }
 
 Status OptimizerBase::forecast(std::span<const std::int64_t> shape, Role role, Format format,
@@ -206,17 +253,21 @@ Status OptimizerBase::forecast(std::span<const std::int64_t> shape, Role role, F
       fail(StatusCode::unsupported, "a parameter of shape " +
                                         text_of(at::IntArrayRef(shape.data(), shape.size())) +
                                         " has no elements");
-    table = forecast_table(shape, role, format);
+    table = placed(forecast_table(shape, role, format));
   });
 }
 
 Status OptimizerBase::state(StateId state, std::vector<NamedTensor>& tensors) noexcept {
-  return torch_guarded([&] { tensors = at(state).tensors(); });
+  return torch_guarded([&] {
+    if (pinned_) pinned_->settle();
+    tensors = at(state).tensors();
+  });
 }
 
 Status OptimizerBase::restore(StateId state, std::span<const NamedTensor> tensors) noexcept {
   return torch_guarded([&] {
     ParamState& target = at(state);
+    if (pinned_) pinned_->settle();
     const std::vector<NamedTensor> own = target.tensors();
     const std::string whose = "state of '" + target.parameter().name + "'";
     if (tensors.size() != own.size())
@@ -243,8 +294,14 @@ Status OptimizerBase::proof(StateId state, UpdateProof& proof) noexcept {
 
 OptimizerMemory OptimizerBase::memory() const noexcept {
   OptimizerMemory memory;
-  for (const auto& state : states_)
-    memory.device_bytes += state->table().state_bytes() + state->extra_bytes();
+  for (const auto& state : states_) {
+    const bool away = pinned_ && pinned_->holds(*state);
+    memory.device_bytes += (away ? 0 : state->table().state_bytes()) + state->extra_bytes();
+  }
+  if (pinned_) {
+    memory.pinned_bytes = pinned_->pinned_bytes();
+    memory.workspace_bytes = pinned_->device_bytes();
+  }
   return memory;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "optim/param_state.h"
+#include "optim/pinned_states.h"
 
 namespace tetrad::optim {
 
@@ -18,6 +19,8 @@ namespace tetrad::optim {
 
 class OptimizerBase : public Optimizer {
  public:
+  // offload: states lie in pinned host memory between updates (pinned_states.h).
+  explicit OptimizerBase(bool offload) : offload_(offload) {}
   Status configure(const OptimizerSetup& setup) noexcept final;
   Status prepare(Parameter& parameter, double weight_decay, StateId& state) noexcept final;
   Status update(std::span<const UpdateItem> items, const StepFactors& factors) noexcept final;
@@ -38,13 +41,22 @@ class OptimizerBase : public Optimizer {
                                       Format format) const = 0;
 
   const OptimizerSetup& setup() const noexcept { return setup_; }
+  bool offloads() const noexcept { return offload_; }
 
  private:
   ParamState& at(StateId state) const;
+  // With what is known only here: where the state lies.
+  StorageTable placed(StorageTable table) const;
+  void update_one(const UpdateItem& item, const StepFactors& factors, StepContext context);
+  // The state whose update is likely to follow that of items[i]; null: nothing is known.
+  ParamState* next_after(std::span<const UpdateItem> items, std::size_t i) const;
 
   OptimizerSetup setup_;
-  bool configured_ = false;
+  bool configured_ = false, offload_ = false;
   std::vector<std::unique_ptr<ParamState>> states_;
+  std::unique_ptr<PinnedStates> pinned_;  // with offload_
+  std::vector<StateId> follower_;         // whose update came after each one's the last time; -1: none
+  StateId last_updated_ = -1;
 };
 
 // Bytes of a plane of NVFP4 codes and, once per set of tied planes, of its block scales.

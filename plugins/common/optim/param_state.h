@@ -7,6 +7,8 @@
 
 #include <vector>
 
+#include "optim/adam_math.h"
+
 namespace tetrad::optim {
 
 struct StepContext {
@@ -32,6 +34,12 @@ class ParamState {
   virtual std::vector<NamedTensor> tensors() = 0;
   // m as floats, for the proof that it moves.
   virtual at::Tensor decoded_m() const = 0;
+  // Rows [first, first + n) of v as floats [n, cols], for the root mean square of an update.
+  virtual at::Tensor decoded_v(std::int64_t first, std::int64_t n) const = 0;
+  virtual Hyper hyper() const = 0;
+  // What may lie in host memory between two updates: all of table()'s m, v and master. Pointers to the
+  // members, which then name the copies of the hour.
+  virtual std::vector<at::Tensor*> movable() = 0;
   // Bytes that are not in table().
   virtual std::int64_t extra_bytes() const { return 0; }
 

@@ -17,8 +17,12 @@ using optim_adamw_int8::DynamicMap;
 using optim_adamw_int8::OptimAdamWInt8;
 
 Options int8_options(const std::string& rounding = "stochastic", const std::string& gradient = "bf16") {
-  return Options(
-      {{"rounding", rounding}, {"gradient", gradient}, {"beta1", 0.9}, {"beta2", 0.95}, {"eps", 1e-8}});
+  return Options({{"rounding", rounding},
+                  {"gradient", gradient},
+                  {"beta1", 0.9},
+                  {"beta2", 0.95},
+                  {"eps", 1e-8},
+                  {"offload", std::string("none")}});
 }
 
 std::unique_ptr<OptimAdamWInt8> ready(const std::string& rounding = "stochastic") {

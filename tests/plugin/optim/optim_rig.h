@@ -64,12 +64,21 @@ inline bool same(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>
 
 inline Options adamw_options(const std::string& master = "fp32", const std::string& gradient = "fp32",
                              double beta2 = 0.95) {
-  return Options(
-      {{"master", master}, {"gradient", gradient}, {"beta1", 0.9}, {"beta2", beta2}, {"eps", 1e-8}});
+  return Options({{"master", master},
+                  {"gradient", gradient},
+                  {"beta1", 0.9},
+                  {"beta2", beta2},
+                  {"eps", 1e-8},
+                  {"offload", std::string("none")}});
 }
 
 inline Options nvfp4_options(std::int64_t planes = 2, bool literal = false) {
-  return Options({{"planes", planes}, {"literal", literal}, {"beta1", 0.9}, {"beta2", 0.95}, {"eps", 1e-8}});
+  return Options({{"planes", planes},
+                  {"literal", literal},
+                  {"beta1", 0.9},
+                  {"beta2", 0.95},
+                  {"eps", 1e-8},
+                  {"offload", std::string("none")}});
 }
 
 // One update of one parameter.

@@ -119,9 +119,14 @@ TEST(ShippedPlugins, OptimizersWorkThroughTheLine) {
                        {"gradient", std::string("bf16")},
                        {"beta1", 0.9},
                        {"beta2", 0.95},
-                       {"eps", 1e-8}});
-  const Options planes(
-      {{"planes", std::int64_t{3}}, {"literal", false}, {"beta1", 0.9}, {"beta2", 0.95}, {"eps", 1e-8}});
+                       {"eps", 1e-8},
+                       {"offload", std::string("none")}});
+  const Options planes({{"planes", std::int64_t{3}},
+                        {"literal", false},
+                        {"beta1", 0.9},
+                        {"beta2", 0.95},
+                        {"eps", 1e-8},
+                        {"offload", std::string("none")}});
   auto dense = plugin::create<Optimizer>(loaded("optimizer", "optim-adamw"), "optimizer", adamw);
   auto nvfp4 = plugin::create<Optimizer>(loaded("optimizer", "optim-adamw-nvfp4"), "optimizer", planes);
   for (Optimizer* each : {dense.get(), nvfp4.get()}) {

@@ -209,6 +209,36 @@ TEST(Context, TheLimitIsRefusedWithNumbersBeforeAnythingRuns) {
   EXPECT_THAT(error_text([&] { context.feed({}); }), HasSubstr("no tokens to feed"));
 }
 
+TEST(Context, APrefillIsAdmittedBeforeAnythingRuns) {
+  TinyRig rig;
+  std::vector<Prefill> asked;
+  bool refuses = false;
+  ContextOptions options{64, 8, true, [&](const Prefill& prefill) {
+                           asked.push_back(prefill);
+                           if (refuses) throw Error(ExitCode::usage, "too much");
+                         }};
+  Context context(*rig.transformer, rig.kv, options);
+  context.feed(some_ids(20));
+  context.feed(some_ids(1));  // a single token is not asked for
+  ASSERT_EQ(asked.size(), 1U);
+  EXPECT_EQ(asked[0].tokens, 20);
+  EXPECT_EQ(asked[0].pass, 8);
+  EXPECT_EQ(asked[0].logit_rows, 1);
+  EXPECT_EQ(asked[0].kv_bytes, 200);
+  refuses = true;
+  rig.kv.prepares.clear();
+  EXPECT_THAT(error_text([&] { context.feed_all(some_ids(5), [](std::int64_t, const at::Tensor&) {}); }),
+              HasSubstr("too much"));
+  EXPECT_EQ(asked[1].logit_rows, 5);
+  EXPECT_TRUE(rig.kv.prepares.empty());
+  EXPECT_EQ(context.length(), 21);
+  refuses = false;
+  const at::Tensor goes_on = context.feed(some_ids(3, 9)).clone();
+  std::vector<std::int32_t> all = some_ids(20);
+  for (const auto& more : {some_ids(1), some_ids(3, 9)}) all.insert(all.end(), more.begin(), more.end());
+  expect_same(goes_on, whole(all));
+}
+
 TEST(Context, OptionsThatMakeNoSenseAreRefused) {
   TinyRig rig;
   EXPECT_THAT(error_text([&] { rig.context(0); }), HasSubstr("chunks of 0"));

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <tetrad/base/error.h>
 
+#include <algorithm>
 #include <limits>
 #include <map>
 
@@ -67,6 +68,73 @@ TEST(Trainer, MicroBatchesAreOneBigBatch) {
   for (const auto& [name, w] : x) EXPECT_TRUE(at::allclose(w, y.at(name), 1e-5, 1e-6)) << name;
 }
 
+TEST(Trainer, BreadthFirstIsTheSumInFp32) {
+  for (const GradientMode mode : {GradientMode::two_phase, GradientMode::immediate}) {
+    for (const bool tied : {true, false}) {
+      TrainSettings s = plain_settings(mode);
+      s.micro_batches = 3;
+      TrainerRig depth(s, tied);
+      s.breadth_first = true;
+      s.checkpointing = tied ? Checkpointing::block : Checkpointing::selective;
+      TrainerRig breadth(s, tied);
+      for (int i = 0; i < 3; ++i) {
+        const std::vector<Batch> batches = {id_batch(i), id_batch(i + 7, 3), id_batch(i + 20, 1, 6)};
+        const StepReport a = depth.trainer->step(batches, i == 0), b = breadth.trainer->step(batches, i == 0);
+        EXPECT_NEAR(a.loss, b.loss, 1e-6);
+        EXPECT_NEAR(a.norm, b.norm, 1e-5 * a.norm);
+        EXPECT_EQ(b.tokens, 20 + 30 + 6);
+        EXPECT_GT(b.flops, a.flops) << "what is computed again counts";
+        EXPECT_EQ(breadth.trainer->activation_bytes(), 0);
+        EXPECT_TRUE(breadth.trainer->unmoved().empty());
+      }
+      const auto x = depth.weights(), y = breadth.weights();
+      for (const auto& [name, w] : x) {
+        if (tied && name.find("embed") != std::string::npos)
+          EXPECT_TRUE(at::allclose(w, y.at(name), 1e-5, 1e-6)) << name << ": its sum has another order";
+        else if (!tied)
+          EXPECT_TRUE(at::equal(w, y.at(name))) << name << ": the same sums in the same order";
+        else
+          EXPECT_TRUE(at::allclose(w, y.at(name), 1e-5, 1e-6)) << name;
+      }
+    }
+  }
+}
+
+TEST(Trainer, BreadthFirstHoldsOneBlockOfSumsAtATime) {
+  TrainSettings s = plain_settings(GradientMode::immediate);
+  s.micro_batches = 2;
+  const auto most_waiting = [&](bool breadth_first) {
+    s.breadth_first = breadth_first;
+    TrainerRig rig(s, false);
+    std::int64_t most = 0;
+    rig.tiny.linear.on_grad_weight = [&] { most = std::max(most, rig.trainer->gradient_bytes()); };
+    rig.trainer->step({id_batch(1), id_batch(2)}, false);
+    return most;
+  };
+  std::int64_t all = 0, largest = 0, block = 0;
+  TrainerRig rig(s, false);
+  for (const Parameter& p : rig.tiny.transformer->parameters()) {
+    all += 4 * p.numel();
+    largest = std::max(largest, 4 * p.numel());
+    if (p.name.starts_with("model.layers.0.")) block += 4 * p.numel();
+  }
+  EXPECT_LE(most_waiting(true), std::max(largest, block));
+  EXPECT_GT(most_waiting(false), all / 2);
+}
+
+TEST(Trainer, BreadthFirstStopsForALossThatIsNotFiniteBeforeAnythingIsUpdated) {
+  TrainSettings s = plain_settings(GradientMode::immediate);
+  s.micro_batches = 2;
+  s.breadth_first = true;
+  TrainerRig rig(s, false);
+  rig.tiny.parameter("model.norm.weight").dense.fill_(std::numeric_limits<float>::quiet_NaN());
+  ++rig.tiny.parameter("model.norm.weight").version;
+  const std::string text = test::error_text([&] { rig.trainer->step({id_batch(3), id_batch(4)}, false); });
+  EXPECT_NE(text.find("the loss is nan"), std::string::npos) << text;
+  EXPECT_TRUE(rig.optimizer.order.empty());
+  EXPECT_EQ(rig.trainer->activation_bytes(), 0);
+}
+
 TEST(Trainer, ClippingIsByTheExactNorm) {
   TrainSettings s = plain_settings(GradientMode::two_phase, Clip::global_norm);
   s.max_norm = 0.1;
@@ -90,6 +158,48 @@ TEST(Trainer, PreviousNormClipsFromTheSecondStepOn) {
   const StepReport first = rig.trainer->step({id_batch(3)}, false);
   EXPECT_EQ(first.clip_factor, 1.0);
   EXPECT_NEAR(rig.trainer->step({id_batch(4)}, false).clip_factor, 0.01 / first.norm, 1e-5);
+}
+
+TEST(Trainer, UpdateRmsClipsEachParameterForItselfInBothModes) {
+  TrainerRig free(plain_settings());
+  const auto before = free.weights();
+  free.trainer->step({id_batch(3)}, false);
+  std::map<std::string, double> rms;  // of each gradient, which is what the fake optimizer limits
+  std::vector<double> sorted;
+  for (const auto& [name, w] : before) {
+    rms[name] = free.weights().at(name).sub(w).square().mean().sqrt().item<double>() / 0.05;
+    sorted.push_back(rms[name]);
+  }
+  std::sort(sorted.begin(), sorted.end());
+  const double limit = 0.5 * (sorted[sorted.size() / 2] + sorted[sorted.size() / 2 - 1]);
+  TrainSettings s = plain_settings(GradientMode::immediate, Clip::update_rms);
+  s.max_norm = limit;
+  TrainerRig one(s);
+  s.gradients = GradientMode::two_phase;
+  TrainerRig two(s);
+  const StepReport a = one.trainer->step({id_batch(3)}, false), b = two.trainer->step({id_batch(3)}, false);
+  expect_equal(one, two);
+  ASSERT_TRUE(a.update_rms && b.update_rms);
+  EXPECT_EQ(a.clip_factor, 1.0) << "no factor is common to all parameters";
+  EXPECT_EQ(a.update_rms->largest, b.update_rms->largest);
+  EXPECT_EQ(a.update_rms->parameters, static_cast<std::int64_t>(before.size()));
+  EXPECT_EQ(a.update_rms->clipped, static_cast<std::int64_t>(before.size() - before.size() / 2));
+  EXPECT_NEAR(a.update_rms->largest, sorted.back(), 1e-2 * sorted.back());
+  EXPECT_NEAR(rms.at(a.update_rms->where), sorted.back(), 1e-2 * sorted.back());
+  for (const auto& [name, w] : before) {
+    const at::Tensor whole = free.weights().at(name).sub(w), moved = one.weights().at(name).sub(w);
+    EXPECT_TRUE(at::allclose(moved, whole.mul(std::min(1.0, limit / rms[name])), 1e-2, 1e-6)) << name;
+  }
+}
+
+TEST(Trainer, AnOptimizerThatDoesNotKnowUpdateRmsIsNamed) {
+  for (const GradientMode mode : {GradientMode::two_phase, GradientMode::immediate}) {
+    TrainerRig rig(plain_settings(mode, Clip::update_rms));
+    rig.optimizer.knows_update_rms = false;
+    const std::string text = test::error_text([&] { rig.trainer->step({id_batch(3)}, false); });
+    EXPECT_NE(text.find("update_rms"), std::string::npos) << text;
+    EXPECT_NE(text.find("fake-optimizer"), std::string::npos) << text;
+  }
 }
 
 void overflow(TrainerRig& rig) {

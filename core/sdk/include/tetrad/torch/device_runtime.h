@@ -21,6 +21,7 @@ struct DeviceMemory {
   std::int64_t reserved_bytes = 0;   // held by the allocator
   std::int64_t reserved_peak_bytes = 0;
   std::int64_t device_used_bytes = 0;  // the device's own figure, every process included
+  std::int64_t workspace_bytes = 0;    // of live_bytes: what cuBLAS's handles hold
 };
 
 class DeviceRuntime {

@@ -29,6 +29,7 @@ struct OptimizerSetup {
   at::Device device = at::kCPU;
   bool deterministic = false;
   std::uint64_t seed = 0;
+  bool unified_memory = false;  // the device has no memory of its own: it shares the host's
 };
 
 // Index of a prepared parameter in its optimizer.
@@ -65,11 +66,19 @@ struct StepFactors {
   // a 0 here its StateId + 1, which stops later updates: the step is torn, and the host must not save it.
   at::Tensor stop;
   bool measure = false;  // fill proof(); costs a temporary copy of each parameter
+  // Above 0: each gradient is scaled down further, parameter by parameter, to this root mean square of what
+  // it alone would move: with g the gradient times `scale` and v' the corrected second moment that it would
+  // make, rms = sqrt(mean(g^2 / max(v', eps^2))) (StableAdamW, arXiv:2304.13013), and the gradient is
+  // multiplied by min(1, max_update_rms / rms). Every item then has `update_rms`.
+  double max_update_rms = 0.0;
 };
 
 struct UpdateItem {
   StateId state = -1;
   Gradient gradient;
+  // fp32 [1] on the device where StepFactors::max_update_rms is above 0, undefined otherwise: update() writes
+  // rms here, before it is limited.
+  at::Tensor update_rms;
 };
 
 // How one of a parameter's tensors is stored.
@@ -86,6 +95,8 @@ struct StorageTable {
   Storage v;
   Storage master;
   GradientFormat gradient = GradientFormat::fp32;
+  // m, v and master lie in pinned host memory, and are on the device for their update alone.
+  bool state_on_host = false;
 
   std::int64_t state_bytes() const noexcept { return m.bytes + v.bytes + master.bytes; }
 };
