@@ -49,6 +49,8 @@ class Graph {
  public:
   virtual ~Graph() = default;
   virtual void replay() = 0;
+  // Kernels that one replay launches.
+  virtual std::int64_t kernels() const noexcept = 0;
 };
 
 class CudaOps {
@@ -86,8 +88,8 @@ class CudaOps {
   // What training needs besides.
   virtual CudaTrainOps& training() noexcept = 0;
 
-  // Runs `work` once for warming up and once under capture, on a stream of its own. `work` must not
-  // synchronise.
+  // Runs `work` once for warming up and once under capture, on a stream kept for it: libraries hold a
+  // workspace for each stream that they have seen. `work` must not synchronise.
   virtual std::unique_ptr<Graph> capture(const at::Device& device, const std::function<void()>& work) = 0;
 };
 

@@ -27,6 +27,9 @@ class DecodeGraph {
   // this one token; it is told that the token was written, and commits nothing.
   const at::Tensor& logits(std::int32_t id, std::int64_t position);
 
+  // Kernels of the graph captured last; 0 before the first.
+  std::int64_t kernels() const noexcept { return graph_ ? graph_->kernels() : 0; }
+
  private:
   DecodeGraph(Transformer& model, KvPolicy& kv, std::int64_t max_tokens);
   struct Epochs {

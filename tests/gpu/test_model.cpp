@@ -7,83 +7,27 @@
 #include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <vector>
 
-#include "backend_nvfp4.h"
-#include "checkpoint/checkpoint.h"
 #include "device/choose.h"
-#include "generate/context.h"
 #include "gpu/device_array.h"
-#include "kvc_persistent.h"
-#include "model/config.h"
-#include "model/loader.h"
-#include "model/transformer.h"
-#include "support/temp_dir.h"
-#include "support/tiny_model.h"
+#include "model/decode_graph.h"
+#include "support/nvfp4_rig.h"
 
 namespace tetrad {
 namespace {
 
-constexpr std::int64_t kPositions = 700;
+using test::RigChoice;
+using Rig = test::Nvfp4Rig;
 
-nlohmann::json config() {
-  nlohmann::json c = test::tiny_config();
-  c["hidden_size"] = 128;
-  c["intermediate_size"] = 208;
-  c["num_hidden_layers"] = 3;
-  c["head_dim"] = 64;
-  c["max_position_embeddings"] = kPositions;
+RigChoice choice(at::ScalarType dtype, Path path) {
+  RigChoice c;
+  c.dtype = dtype;
+  c.path = path;
   return c;
-}
-
-struct Rig {
-  Rig(at::Device device, at::ScalarType dtype, Path path)
-      : model_config(model::ModelConfig::parse(config(), "tiny config")),
-        backend(Options({{"eval_cache", true},
-                         {"residency", std::string("auto")},
-                         {"compute", std::string("auto")},
-                         {"activations", std::string("dense")},
-                         {"profile", std::string("te")},
-                         {"global_scale", std::string("power_of_two")},
-                         {"forward", std::string("hi+lo")},
-                         {"head", std::string("packed")},
-                         {"embedding", std::string("dense")}})),
-        kv(Options({{"reserve_tokens", std::int64_t{1}}, {"growth", 1.0}})) {
-    setup.device = device;
-    setup.dtype = dtype;
-    setup.path = path;
-    test::write_weights(folder / "model.safetensors", test::tiny_weights(config()));
-    EXPECT_TRUE(backend.configure(setup).ok());
-    transformer = std::make_unique<model::Transformer>(
-        model_config,
-        model::load_weights(checkpoint::Checkpoint::open(folder.path()), model_config, setup, backend,
-                            "backend-nvfp4", {}),
-        backend, "backend-nvfp4", setup);
-    EXPECT_TRUE(kv.configure({model_config.num_hidden_layers, model_config.num_key_value_heads,
-                              model_config.head_dim, dtype, device, kPositions})
-                    .ok());
-    context = std::make_unique<generate::Context>(*transformer, kv,
-                                                  generate::ContextOptions{kPositions, 512, true});
-  }
-
-  test::TempDir folder;
-  model::ModelConfig model_config;
-  LinearSetup setup;
-  backend_nvfp4::BackendNvfp4 backend;
-  kvc_persistent::KvcPersistent kv;
-  std::unique_ptr<model::Transformer> transformer;
-  std::unique_ptr<generate::Context> context;
-};
-
-std::vector<std::int32_t> some_ids(std::size_t count) {
-  std::vector<std::int32_t> ids;
-  for (std::uint32_t i = 0, seed = 5; i < count; ++i) {
-    seed = seed * 1664525U + 1013904223U;
-    ids.push_back(static_cast<std::int32_t>(seed >> 24U));
-  }
-  return ids;
 }
 
 // Logits of every token of `ids` that is fed alone, on the CPU; the first `prefill` go in together.
@@ -106,9 +50,12 @@ class GpuModel : public GpuTest {
     GpuTest::SetUp();
     if (IsSkipped()) return;
     unsetenv("TETRAD_CUDA_GRAPH");
-    device_ = device::choose("cuda").device;
+    const device::Choice chosen = device::choose("cuda");
+    device_ = chosen.device;
+    runtime_ = chosen.runtime;
   }
   at::Device device_ = at::kCPU;
+  DeviceRuntime* runtime_ = nullptr;
 };
 
 double distance(const at::Tensor& a, const at::Tensor& b) {
@@ -116,10 +63,10 @@ double distance(const at::Tensor& a, const at::Tensor& b) {
 }
 
 TEST_F(GpuModel, AgreesWithTheCpuOnBothPaths) {
-  const auto ids = some_ids(48);
+  const auto ids = test::rig_ids(48);
   for (const Path path : {Path::training, Path::bridge}) {
     for (const at::ScalarType dtype : {at::kBFloat16, at::kHalf, at::kFloat}) {
-      Rig gpu(device_, dtype, path), cpu(at::kCPU, dtype, path);
+      Rig gpu(device_, choice(dtype, path)), cpu(at::kCPU, choice(dtype, path));
       const auto got = run(gpu, ids, 30), expected = run(cpu, ids, 30);
       for (std::size_t i = 0; i < got.size(); ++i)
         EXPECT_LT(distance(got[i], expected[i]), dtype == at::kFloat  ? 1e-4
@@ -131,13 +78,13 @@ TEST_F(GpuModel, AgreesWithTheCpuOnBothPaths) {
 }
 
 TEST_F(GpuModel, TheGraphGivesThePlainPassBitForBitWhileTheCacheGrows) {
-  const auto ids = some_ids(620);
+  const auto ids = test::rig_ids(620);
   for (const Path path : {Path::training, Path::bridge}) {
     setenv("TETRAD_CUDA_GRAPH", "0", 1);
-    Rig plain(device_, at::kBFloat16, path);
+    Rig plain(device_, choice(at::kBFloat16, path));
     const auto expected = run(plain, ids, 20);
     unsetenv("TETRAD_CUDA_GRAPH");
-    Rig graph(device_, at::kBFloat16, path);
+    Rig graph(device_, choice(at::kBFloat16, path));
     const auto got = run(graph, ids, 20);
     for (std::size_t i = 0; i < got.size(); ++i)
       ASSERT_TRUE(at::equal(got[i], expected[i]))
@@ -199,14 +146,106 @@ TEST_F(GpuModel, TrainingPassesReuseDecodedWeightsOnlyWhileTheyAreFresh) {
 }
 
 TEST_F(GpuModel, ATruncatedContextGoesOnAsIfNothingHadFollowed) {
-  const auto ids = some_ids(60);
-  Rig rig(device_, at::kBFloat16, Path::bridge);
+  const auto ids = test::rig_ids(60);
+  Rig rig(device_, choice(at::kBFloat16, Path::bridge));
   const auto first = run(rig, ids, 20);
   rig.context->truncate(40);
   for (std::size_t i = 40; i < 60; ++i) {
     const at::Tensor again = rig.context->feed(std::span(ids).subspan(i, 1)).cpu();
     ASSERT_TRUE(at::equal(again, first[i - 19])) << i;
   }
+}
+
+// How the training path holds its weights while nothing is trained changes no bit, in the graph or before it.
+TEST_F(GpuModel, PlanesGiveTheDenseParametersBits) {
+  const auto ids = test::rig_ids(40);
+  for (const at::ScalarType dtype : {at::kBFloat16, at::kHalf, at::kFloat}) {
+    RigChoice c = choice(dtype, Path::training);
+    c.residency = "dense";
+    Rig dense(device_, c);
+    const auto expected = run(dense, ids, 20);
+    c.residency = "planes";
+    for (const bool cache : {true, false}) {
+      c.eval_cache = cache;
+      Rig planes(device_, c);
+      for (const Parameter& p : planes.transformer->parameters())
+        EXPECT_EQ(p.dense.defined(), p.role != Role::linear) << p.name;
+      const auto got = run(planes, ids, 20);
+      for (std::size_t i = 0; i < got.size(); ++i)
+        ASSERT_TRUE(at::equal(got[i], expected[i])) << "token " << i << (cache ? "" : " without the cache");
+    }
+  }
+}
+
+// A step is held by launches at batch 1; these are shapes of Qwen3-0.6B's layers.
+TEST_F(GpuModel, ALayerOfTheDecodeGraphTakesAtMostTwelveKernels) {
+  for (const Path path : {Path::training, Path::bridge}) {
+    std::int64_t kernels[2] = {};
+    for (const std::int64_t layers : {1, 2}) {
+      RigChoice c = choice(at::kBFloat16, path);
+      c.layers = layers;
+      c.hidden = 1024;
+      c.intermediate = 3072;
+      c.head_dim = 128;
+      c.heads = 16;
+      c.kv_heads = 8;
+      Rig rig(device_, c);
+      rig.context->feed(test::rig_ids(20));
+      const auto graph = model::DecodeGraph::make(*rig.transformer, rig.kv, c.positions);
+      ASSERT_NE(graph, nullptr);
+      KvReserve answer = KvReserve::full;
+      ASSERT_TRUE(rig.kv.prepare(1, answer).ok());
+      graph->logits(5, 20);
+      kernels[layers - 1] = graph->kernels();
+    }
+    const std::int64_t one = kernels[1] - kernels[0];
+    std::printf("%s: %lld kernels a layer, %lld around the layers\n",
+                path == Path::bridge ? "bridge" : "training", static_cast<long long>(one),
+                static_cast<long long>(kernels[0] - one));
+    EXPECT_GE(one, 4) << "fewer than the products alone";
+    EXPECT_LE(one, 12) << (path == Path::bridge ? "bridge" : "training");
+  }
+}
+
+// A thousand tokens cost their keys and values. Greedy, so that the same text comes with the eval cache and
+// without.
+TEST_F(GpuModel, AThousandTokensCostTheirKeysAndValues) {
+  constexpr std::int64_t kAllowed = std::int64_t{64} << 20;
+  std::vector<std::int32_t> texts[2];
+  for (const bool cache : {true, false}) {
+    RigChoice c = choice(at::kBFloat16, Path::training);
+    c.eval_cache = cache;
+    c.positions = 1200;
+    Rig rig(device_, c);
+    std::vector<std::int32_t>& text = texts[cache ? 1 : 0];
+    rig.context->feed(test::rig_ids(20));
+    const auto decode = [&](int tokens) {
+      for (int i = 0; i < tokens; ++i) {
+        text.push_back(static_cast<std::int32_t>(rig.context->best().value().id));
+        rig.context->feed(std::span(text).last(1));
+      }
+    };
+    decode(16);  // kernels, workspaces and the first graph
+    runtime_->synchronize(device_.index());
+    runtime_->reset_peak(device_.index());
+    const DeviceMemory before = runtime_->memory(device_.index());
+    const std::int64_t kv_before = rig.context->kv_memory().reserved_bytes;
+    decode(1000);
+    runtime_->synchronize(device_.index());
+    const DeviceMemory after = runtime_->memory(device_.index());
+    const std::int64_t kv = rig.context->kv_memory().reserved_bytes - kv_before;
+    EXPECT_GT(kv, 0);
+    std::printf("eval cache %s: live +%lld, live peak +%lld, reserved +%lld bytes; keys and values +%lld\n",
+                cache ? "on" : "off", static_cast<long long>(after.live_bytes - before.live_bytes),
+                static_cast<long long>(after.live_peak_bytes - before.live_bytes),
+                static_cast<long long>(after.reserved_bytes - before.reserved_bytes),
+                static_cast<long long>(kv));
+    // Live bytes of so small a model leave no room for a leak of even a hidden state a token.
+    EXPECT_LE(after.live_bytes - before.live_bytes, kv + (1 << 18));
+    EXPECT_LE(after.live_peak_bytes - before.live_bytes, kv + kAllowed);
+    EXPECT_LE(after.reserved_bytes - before.reserved_bytes, kv + kAllowed);
+  }
+  EXPECT_EQ(texts[0], texts[1]);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include <map>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "ops/cuda/cuda_train_ops.h"
 #include "ops/cuda/kernels.h"
@@ -23,17 +24,37 @@ namespace {
 
 namespace kernels = ops::cuda;
 
+// Kernels of the graph that `stream` is capturing.
+std::int64_t captured_kernels(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  cudaGraph_t graph = nullptr;
+  check(cudaStreamGetCaptureInfo(stream, &status, nullptr, &graph, nullptr, nullptr, nullptr), "a capture");
+  std::size_t count = 0;
+  if (graph == nullptr) return 0;
+  check(cudaGraphGetNodes(graph, nullptr, &count), "the nodes of a graph");
+  std::vector<cudaGraphNode_t> nodes(count);
+  check(cudaGraphGetNodes(graph, nodes.data(), &count), "the nodes of a graph");
+  std::int64_t kernels = 0;
+  for (const cudaGraphNode_t node : nodes) {
+    cudaGraphNodeType type{};
+    check(cudaGraphNodeGetType(node, &type), "a node of a graph");
+    kernels += type == cudaGraphNodeTypeKernel ? 1 : 0;
+  }
+  return kernels;
+}
+
 class CapturedGraph final : public Graph {
  public:
-  CapturedGraph(const at::Device& device, const std::function<void()>& work) : device_(device) {
-    const c10::cuda::CUDAGuard on(device);
+  CapturedGraph(const c10::cuda::CUDAStream& own, const std::function<void()>& work) : device_(own.device()) {
+    const c10::cuda::CUDAGuard on(device_);
     check(cudaDeviceSynchronize(), "before a capture");
-    const c10::cuda::CUDAStreamGuard stream(c10::cuda::getStreamFromPool(false, device.index()));
+    const c10::cuda::CUDAStreamGuard stream(own);
     work();  // handles and workspaces of libraries are made now
     stream.current_stream().synchronize();
     graph_.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
     try {
       work();
+      kernels_ = captured_kernels(own.stream());
     } catch (...) {
       try {
         graph_.capture_end();
@@ -48,9 +69,11 @@ class CapturedGraph final : public Graph {
     const c10::cuda::CUDAGuard on(device_);
     graph_.replay();
   }
+  std::int64_t kernels() const noexcept override { return kernels_; }
 
  private:
   at::Device device_;
+  std::int64_t kernels_ = 0;
   at::cuda::CUDAGraph graph_;
 };
 
@@ -218,11 +241,18 @@ class TorchCudaOps final : public CudaOps {
   CudaTrainOps& training() noexcept override { return training_; }
 
   std::unique_ptr<Graph> capture(const at::Device& device, const std::function<void()>& work) override {
-    return std::make_unique<CapturedGraph>(device, work);
+    const auto index = static_cast<c10::DeviceIndex>(device.has_index() ? device.index() : 0);
+    const auto found = capture_streams_.find(index);
+    const c10::cuda::CUDAStream stream =
+        found != capture_streams_.end()
+            ? found->second
+            : capture_streams_.emplace(index, c10::cuda::getStreamFromPool(false, index)).first->second;
+    return std::make_unique<CapturedGraph>(stream, work);
   }
 
  private:
   using Workspaces = std::map<int, at::Tensor>;  // by device
+  std::map<c10::DeviceIndex, c10::cuda::CUDAStream> capture_streams_;
 
   // Zeroed when it is made; the kernels leave their counters at zero. A larger one takes a smaller one's
   // place, which stays alive: a captured graph may hold it.
