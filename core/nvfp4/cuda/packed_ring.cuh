@@ -113,12 +113,18 @@ template <class T, int kHalves>
 __device__ inline void multiply_unit(const RingWords& words, const RingX& x, const Moves& by, int g,
                                      float (&sums)[4]) {
   float chain[2][4] = {};
+  std::uint32_t scales[2][2];  // of blocks 0 and 1, 2 and 3
+#pragma unroll
+  for (int r = 0; r < kHalves; ++r) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) scales[r][i] = scale_halves<T>(words.scales[r], i);
+  }
 #pragma unroll
   for (int word = 0; word < 8; ++word) {
     std::uint32_t pairs[2][4] = {};
 #pragma unroll
     for (int r = 0; r < kHalves; ++r) {
-      const std::uint32_t scale = scale_pair<T>(words.scales[r] >> (word >= 4 ? 16 : 0), word / 2 % 2);
+      const std::uint32_t scale = half_twice(scales[r][word / 4], word / 2 % 2);
       weight_pairs<T>(word_of(words.codes[r][word / 4], word % 4), scale, by, pairs[r]);
     }
 #pragma unroll
@@ -206,23 +212,16 @@ __global__ void __launch_bounds__((kRingMaxWarps + kRingMaxProducers + 1) * 32, 
     const SharedAddress mine = sums + 4 * ((unit * m + 2 * t) * kSumStride + g);
     const int slabs = args.shape.slabs, slots = args.layout.slots;
     const int pieces = ring_pieces(rows, linear.first, linear.count, paired);
-    RingTiles upcoming;
-    upcoming.start(rows, linear.first, linear.count);
+    const std::uint32_t halves = ring_half_tiles(rows, linear.first, linear.count);
     RingX x;
     wait_for_previous();
     for (int begin = 0, round = 0; begin < pieces; begin += slots, ++round) {
       const int some = min(slots, pieces - begin);
-      RingTiles tiles;
       for (int slab = 0; slab < slabs; ++slab) {
         const bool busy = unit < args.shape.units_of(slab);
         if (busy && (slabs > 1 || round == 0))
           load_ring_x<T>(linear, slab * args.shape.warps + unit, lane, x);
-        tiles = upcoming;
-        const auto next = [&](int slot) {
-          stage.next(args.layout.stages);
-          if (!paired || slot % 2 == 1) tiles.next(rows, linear.first, linear.count);
-        };
-        for (int slot = 0; slot < some; next(slot), ++slot) {
+        for (int slot = 0; slot < some; ++slot, stage.next(args.layout.stages)) {
           if ((slot & (args.groups - 1)) != group) continue;
           barrier_wait(bars.full(stage.at), stage.round & 1);
           const int at = stage.at * stage_bytes;
@@ -239,10 +238,10 @@ __global__ void __launch_bounds__((kRingMaxWarps + kRingMaxProducers + 1) * 32, 
           if (slab == 0 && round > 0) barrier_wait(bars.free(slot), (round - 1) & 1);
           if (busy) {
             float product[4];
-            if (tiles.rows() > kRingRows / 2)
-              multiply_unit<T, 2>(words, x, linear.moves, g, product);
-            else
+            if (is_half_tile(halves, (begin + slot) >> static_cast<int>(paired)))
               multiply_unit<T, 1>(words, x, linear.moves, g, product);
+            else
+              multiply_unit<T, 2>(words, x, linear.moves, g, product);
             const SharedAddress to = mine + slot * slot_bytes;
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
@@ -258,7 +257,6 @@ __global__ void __launch_bounds__((kRingMaxWarps + kRingMaxProducers + 1) * 32, 
           }
         }
       }
-      upcoming = tiles;
     }
   }
 }

@@ -133,31 +133,38 @@ TETRAD_HD inline void walk_ring(const RingRows& block, const int* first, int cou
   }
 }
 
-// The tiles of a block one after another, as walk_ring() goes through them: how many rows each has.
-struct RingTiles {
-  int weight = -1, left = 0;  // rows of the block's share of `weight` that are still to come
-
-  // Of the tile at hand, after start().
-  TETRAD_HD int rows() const { return left < kRingRows ? left : kRingRows; }
-  TETRAD_HD void start(const RingRows& block, const int* first, int count) {
-    while (left <= 0 && ++weight < count) {
-      const int begin = first[weight] > block.begin ? first[weight] : block.begin;
-      const int end = weight + 1 < count && first[weight + 1] < block.end ? first[weight + 1] : block.end;
-      left = end - begin;
-    }
-  }
-  TETRAD_HD void next(const RingRows& block, const int* first, int count) {
-    left -= kRingRows;
-    start(block, first, count);
-  }
-};
+// How many rows of weight i a block has.
+TETRAD_HD inline int ring_share(const RingRows& block, const int* first, int count, int i) {
+  const int begin = first[i] > block.begin ? first[i] : block.begin;
+  const int end = i + 1 < count && first[i + 1] < block.end ? first[i + 1] : block.end;
+  return end > begin ? end - begin : 0;
+}
 
 // How many pieces of one slab walk_ring() makes.
 TETRAD_HD inline int ring_pieces(const RingRows& block, const int* first, int count, bool paired) {
   int tiles = 0;
-  RingTiles t;
-  for (t.start(block, first, count); t.weight < count; t.next(block, first, count)) ++tiles;
+  for (int i = 0; i < count; ++i) tiles += (ring_share(block, first, count, i) + kRingRows - 1) / kRingRows;
   return paired ? 2 * tiles : tiles;
+}
+
+// Which tiles of a block have at most half of kRingRows rows: the last of each weight may. A byte for each of
+// up to four, with the tile's number (a pair of tiles has one) plus one; a block with more than 254 tiles
+// says nothing about the later ones.
+TETRAD_HD inline std::uint32_t ring_half_tiles(const RingRows& block, const int* first, int count) {
+  std::uint32_t halves = 0;
+  int tiles = 0;
+  for (int i = 0; i < count; ++i) {
+    const int rows = ring_share(block, first, count, i), last = (rows - 1) % kRingRows + 1;
+    tiles += (rows + kRingRows - 1) / kRingRows;
+    if (rows > 0 && last <= kRingRows / 2 && tiles < 256)
+      halves |= static_cast<std::uint32_t>(tiles) << (8 * i);
+  }
+  return halves;
+}
+TETRAD_HD inline bool is_half_tile(std::uint32_t halves, int tile) {
+  const std::uint32_t n = static_cast<std::uint32_t>(tile) + 1;
+  return (halves & 0xFFu) == n || (halves >> 8 & 0xFFu) == n || (halves >> 16 & 0xFFu) == n ||
+         halves >> 24 == n;
 }
 
 // A place in a ring of n: which, and how often the ring has come round.
