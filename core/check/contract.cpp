@@ -96,6 +96,7 @@ Contract read_contract(const json& capabilities, const json& numerics, const Opt
     }
   }
   contract.weights = read_weights(numerics, options);
+  contract.rounds_activations = word(options, numerics, "activations", "dense") == "nvfp4";
   return contract;
 }
 

@@ -91,11 +91,13 @@ at::Tensor selector(std::int64_t from, std::int64_t count, std::int64_t columns)
 Result check_forward(const Target& target, LinearPoint at) {
   return for_shapes(target, at,
                     [](LinearRig& rig, const Shape& shape, const std::vector<WeightId>& ids, Worst& worst) {
-                      const at::Tensor x = rig.input(shape.t, shape.k);
+                      at::Tensor x = rig.input(shape.t, shape.k);
+                      // Of any values, where they will be rounded.
+                      if (rig.target.contract.rounds_activations) x = x + rig.input(shape.t, shape.k);
                       for (const Pass pass : rig.passes()) {
                         const std::vector<at::Tensor> y = rig.forward(ids, x, pass);
                         for (std::size_t i = 0; i < ids.size(); ++i) {
-                          require_product(y[i], to_fp64(x), rig.exact(ids[i]).t(), rig.bound,
+                          require_product(y[i], rig.read(x), rig.exact(ids[i]).t(), rig.bound,
                                           fmt::format("forward ({} pass) of x [{}, {}] with W [{}, {}]",
                                                       pass_name(pass), shape.t, shape.k, shape.n[i], shape.k),
                                           worst);
@@ -170,7 +172,7 @@ Result check_grad_weight(const Target& target, LinearPoint at) {
         for (std::size_t i = 0; i < ids.size(); ++i) {
           const at::Tensor x = rig.input(shape.t, shape.k), dy = rig.input(shape.t, shape.n[i]);
           require_product(
-              rig.grad_weight(ids[i], dy, x), to_fp64(dy).t(), to_fp64(x), rig.bound,
+              rig.grad_weight(ids[i], dy, x), to_fp64(dy).t(), rig.read(x), rig.bound,
               fmt::format("dW of dy [{}, {}] and x [{}, {}]", shape.t, shape.n[i], shape.t, shape.k), worst);
         }
       });
@@ -192,7 +194,7 @@ Result check_views(const Target& target, LinearPoint at) {
       return;
     }
     require(y.size() == 1, std::string("forward of ") + what + " gave no result");
-    require_product(y[0], to_fp64(x), w.t(), rig.bound, std::string("forward of ") + what, worst);
+    require_product(y[0], rig.read(x), w.t(), rig.bound, std::string("forward of ") + what, worst);
   };
   // Rows in the middle of a larger tensor: what lies around them must stay as it is.
   const at::Tensor whole = rig.input(20, 64);

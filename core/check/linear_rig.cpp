@@ -6,6 +6,10 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <tetrad/nvfp4/reference.h>
+
+#include <cstdint>
+#include <vector>
 
 namespace tetrad::check {
 
@@ -163,8 +167,23 @@ at::Tensor LinearRig::exact(WeightId weight) {
   return to_fp64(dequantized(weight));
 }
 
+at::Tensor LinearRig::read(const at::Tensor& x) const {
+  if (!target.contract.rounds_activations) return to_fp64(x);
+  const at::Tensor from = x.to(at::kCPU).to(at::kFloat).contiguous(), out = at::empty_like(from);
+  const std::int64_t rows = x.size(0), cols = x.size(1), padded = nvfp4::packed_cols(cols);
+  const auto* values = from.const_data_ptr<float>();
+  const auto global = nvfp4::power_of_two_scale(nvfp4::reference::amax(values, rows, cols, cols).value);
+  std::vector<std::uint8_t> codes(static_cast<std::size_t>(rows * padded / 2));
+  std::vector<std::uint8_t> scales(static_cast<std::size_t>(rows * padded / nvfp4::kBlock));
+  nvfp4::reference::quantize(values, rows, cols, cols, global, {}, codes.data(), scales.data());
+  nvfp4::reference::dequantize(codes.data(), scales.data(), global.decode, rows, cols,
+                               out.mutable_data_ptr<float>());
+  return to_fp64(out);
+}
+
 at::Tensor LinearRig::input(std::int64_t rows, std::int64_t columns) const {
-  return at::randn({rows, columns}).to(setup.dtype).to(setup.device);
+  const at::Tensor x = at::randn({rows, columns}).to(setup.dtype);
+  return (target.contract.rounds_activations ? read(x).to(setup.dtype) : x).to(setup.device);
 }
 
 std::vector<Pass> LinearRig::passes() const {

@@ -45,7 +45,11 @@ struct LinearRig {
   // dequantized() in fp64 on the CPU.
   at::Tensor exact(WeightId weight);
 
-  // Random input of the setup's dtype on its device; gradients and activations alike.
+  // What products read of x [T, K], in fp64: x, or x rounded as the contract says.
+  at::Tensor read(const at::Tensor& x) const;
+
+  // Random input of the setup's dtype on its device; gradients and activations alike. Where products round
+  // what they read, it is rounded already, so that rounding changes nothing more.
   at::Tensor input(std::int64_t rows, std::int64_t columns) const;
   at::Tensor to_device(const at::Tensor& t) const { return t.to(setup.device); }
   std::vector<Pass> passes() const;

@@ -103,6 +103,8 @@ std::vector<VerifyGroup> verify_groups(const std::vector<Target>& targets, const
     attention.push_back({"attention/" + dtype_name(dtype),
                          [device, dtype] { return verify_attention(device::choose(device).device, dtype); }});
   }
+  if (device != "cpu")
+    attention.push_back({"sampling", [device] { return verify_sampling(device::choose(device).device); }});
   groups.push_back(group("core", "core/attention", std::move(attention), of_engine));
   for (const Target& target : targets) {
     const Claims& claims = target.contract.claims;

@@ -3,6 +3,7 @@
 // came of each kernel in its figures, and a group that crashes or hangs counts against all its kernels.
 //   codec        the SIMD codec and its products against the reference (CPU)
 //   attention    core/ops attention, queries fewer than keys included, against fp64
+//   sampling     a device's choice of tokens against the host's, on a device
 //   <plugin>     a linear backend's weights, planes, products, dX and dW on both paths; a KV policy's cache
 #pragma once
 

@@ -2,6 +2,7 @@
 
 #include "check/compare.h"
 #include "check/linear_rig.h"
+#include "generate/device_sampler.h"
 #include "ops/attention.h"
 
 #include <ATen/ATen.h>
@@ -13,6 +14,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <initializer_list>
 
 namespace tetrad::check {
 namespace {
@@ -160,6 +162,42 @@ Result verify_attention(at::Device device, at::ScalarType dtype) {
     }
   }
   return {fmt::format("at {:.2g} of the bound", worst), {}, {}};
+}
+
+Result verify_sampling(at::Device device) {
+  at::manual_seed(23);
+  int served = 0, all = 0;
+  generate::DeviceSampler on_device;
+  std::vector<std::int32_t> context;
+  for (const std::int64_t n : {std::int64_t{1000}, std::int64_t{151936}}) {
+    for (const generate::SamplingOptions& options : std::initializer_list<generate::SamplingOptions>{
+             {.temperature = 0.6, .top_k = 20, .top_p = 0.95, .seed = 1},
+             {.temperature = 0.7, .top_p = 0.8, .seed = 2},
+             {.temperature = 1.0, .min_p = 0.01, .seed = 3},
+             {.temperature = 0.0, .repetition_penalty = 1.2},
+             {.temperature = 0.8, .top_k = 50, .repetition_penalty = 1.2, .seed = 4}}) {
+      generate::Sampler host(options), theirs(options);
+      for (int draw = 0; draw < 8; ++draw, ++all) {
+        const at::Tensor logits = at::randn({n}) * 4;
+        logits[n / 3 + draw] = 14.0F;
+        context.push_back(static_cast<std::int32_t>(n / 3 + draw));
+        const generate::Choice expected =
+            host.pick({logits.const_data_ptr<float>(), static_cast<std::size_t>(n)}, context);
+        const auto got = on_device.pick(logits.to(device), context, theirs);
+        if (!got) {
+          theirs.skip();
+          continue;
+        }
+        ++served;
+        require(got->id == expected.id && got->top1 == expected.top1 && got->top2 == expected.top2,
+                fmt::format("sampling from {} logits, temperature {}: token {} on the device, {} on the host",
+                            n, options.temperature, got->id, expected.id));
+      }
+    }
+  }
+  require(2 * served > all,
+          fmt::format("the device chose {} of {} tokens, the rest was the host's", served, all));
+  return {fmt::format("{} tokens, the host's", served), {}, {}};
 }
 
 }  // namespace tetrad::check

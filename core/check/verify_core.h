@@ -16,4 +16,7 @@ Result verify_products();
 // core/ops attention on a device, with as many queries as keys and with fewer, against fp64 softmax.
 Result verify_attention(at::Device device, at::ScalarType dtype);
 
+// Sampling on a CUDA device against the host's sampler: the same tokens.
+Result verify_sampling(at::Device device);
+
 }  // namespace tetrad::check

@@ -65,6 +65,9 @@ TEST(PluginCheck, ShippedPluginsPass) {
         "backend-nvfp4 --case 'linear/*/bfloat16' --case 'linear/c*' --case open",
         "backend-nvfp4 --option profile=modelopt --option global_scale=exact --option "
         "eval_cache=false --case 'linear/*/float16' --case 'linear/weights/*'",
+        "backend-nvfp4 --option activations=nvfp4 --case 'linear/forward*/bfloat16' --case linear/claims "
+        "--case 'linear/grad-weight/*/bfloat16' --case 'linear/bad-inputs/*/bfloat16' --case "
+        "'linear/views/*/bfloat16'",
         "backend-nvfp4 --option compute=reference --case 'linear/*/bridge/float32'"}) {
     SCOPED_TRACE(arguments);
     const Answer answer = check(arguments);
