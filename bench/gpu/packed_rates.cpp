@@ -111,8 +111,9 @@ std::vector<RingPlan> ring_plans() {
     int blocks, shared;
   };
   std::vector<RingPlan> plans;
-  for (const int warps : {10, 20, 13}) {
+  for (const int warps : {10, 8, 20, 13}) {
     for (const int groups : {1, 2}) {
+      if (groups > 1 && warps != 10) continue;
       for (const Room room : {Room{1, nvfp4::cuda::kSmallShared}, Room{1, 112 * 1024}, Room{1, 64 * 1024},
                               Room{1, 200 * 1024}, Room{2, nvfp4::cuda::kSmallShared}, Room{2, 64 * 1024}}) {
         for (const int producers : {1, 3})

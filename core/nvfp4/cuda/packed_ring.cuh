@@ -52,30 +52,35 @@ __device__ inline void init_ring(const RingBarriers& bars, const PackedRingArgs&
   barriers_ready();
 }
 
-// Fills a stage with a piece: all lanes of a producer, each producer its share of the rows. A lane copies for
-// a while each time that it is its turn, so whole rows, which lie one behind another, are two copies.
+// Fills a stage with a piece: one lane of a producer, each producer its share of the rows. Whole rows, which
+// lie one behind another, are two copies: every copy takes its lane some dozens of cycles.
 __device__ inline void fill_stage(const PackedRingArgs& args, const RingPiece& piece, SharedAddress stage,
-                                  SharedAddress full, int producer, int lane) {
+                                  SharedAddress full, int producer) {
   const RingShape& shape = args.shape;
   const PackedLinear& w = args.linear.weight[piece.weight];
-  const bool whole = shape.slabs == 1;
-  const int copies = whole ? 1 : piece.rows;                                // of codes
-  const int units = shape.units_of(piece.slab) * (whole ? piece.rows : 1);  // in a copy
-  const int mine = (copies - producer + args.producers - 1) / args.producers;
-  if (lane == 0)
-    barrier_arrive_expecting(full,
-                             static_cast<std::uint32_t>(mine * units * (kUnitCols / 2 + kUnitCols / 16)));
-  __syncwarp();
-  const int row = producer + lane / 2 * args.producers;
-  if (row >= copies) return;
-  const std::size_t first =
-      static_cast<std::size_t>(piece.row + row) * static_cast<std::size_t>(shape.units) +
-      static_cast<std::size_t>(piece.slab * shape.warps);
-  const bool codes = lane % 2 == 0;
-  const int unit_bytes = codes ? kUnitCols / 2 : kUnitCols / 16;
-  copy_bulk(stage + (codes ? row * shape.code_stride() : shape.scales_at() + row * shape.scale_stride()),
-            (codes ? w.codes : w.scales) + first * static_cast<std::size_t>(unit_bytes),
-            static_cast<std::uint32_t>(units * unit_bytes), full);
+  const int width = shape.units_of(piece.slab);
+  const std::size_t first = static_cast<std::size_t>(piece.row) * static_cast<std::size_t>(shape.units) +
+                            static_cast<std::size_t>(piece.slab * shape.warps);
+  constexpr int kCodes = kUnitCols / 2, kScales = kUnitCols / 16;
+  const std::uint8_t* codes = w.codes + first * kCodes;
+  const std::uint8_t* scales = w.scales + first * kScales;
+  if (shape.slabs == 1) {
+    const int units = piece.rows * width;
+    barrier_arrive_expecting(full, static_cast<std::uint32_t>(units * (kCodes + kScales)));
+    copy_bulk(stage, codes, static_cast<std::uint32_t>(units * kCodes), full);
+    copy_bulk(stage + shape.scales_at(), scales, static_cast<std::uint32_t>(units * kScales), full);
+    return;
+  }
+  const int mine = (piece.rows - producer + args.producers - 1) / args.producers;
+  barrier_arrive_expecting(full, static_cast<std::uint32_t>(mine * width * (kCodes + kScales)));
+#pragma unroll 4
+  for (int row = producer; row < piece.rows; row += args.producers) {
+    copy_bulk(stage + row * shape.code_stride(), codes + static_cast<std::size_t>(row * shape.units) * kCodes,
+              static_cast<std::uint32_t>(width * kCodes), full);
+    copy_bulk(stage + shape.scales_at() + row * shape.scale_stride(),
+              scales + static_cast<std::size_t>(row * shape.units) * kScales,
+              static_cast<std::uint32_t>(width * kScales), full);
+  }
 }
 
 // A lane's 64 columns of one row of x: eight words of pairs.
@@ -167,13 +172,16 @@ __global__ void __launch_bounds__((kRingMaxWarps + kRingMaxProducers + 1) * 32, 
 
   RingIndex stage;
   if (warp > workers) {  // fills; reads nothing that another kernel writes
-    walk_ring(rows, linear.first, linear.count, paired, args.layout.slots, args.shape.slabs,
-              [&](const RingPiece& piece) {
-                if (stage.round > 0) barrier_wait(bars.empty(stage.at), (stage.round - 1) & 1);
-                fill_stage(args, piece, stages + stage.at * stage_bytes, bars.full(stage.at),
-                           warp - workers - 1, lane);
-                stage.next(args.layout.stages);
-              });
+    if (lane == 0) {
+      walk_ring(rows, linear.first, linear.count, paired, args.layout.slots, args.shape.slabs,
+                [&](const RingPiece& piece) {
+                  if (stage.round > 0) barrier_wait(bars.empty(stage.at), (stage.round - 1) & 1);
+                  fill_stage(args, piece, stages + stage.at * stage_bytes, bars.full(stage.at),
+                             warp - workers - 1);
+                  stage.next(args.layout.stages);
+                });
+    }
+    __syncwarp();
     wait_for_previous();
   } else if (warp == workers) {  // adds up and stores
     wait_for_previous();
