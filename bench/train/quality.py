@@ -50,10 +50,12 @@ ARMS = {
     "bf16 stochastic": {**DENSE, "model.dtype": "bfloat16", "optimizer.plugin": "optim-adamw",
                         "optimizer.options.master": "none", "optimizer.options.gradient": "bf16"},
     "literal": {**PLANES, "optimizer.options.literal": "true"},
-    "finish 50 %": PLANES,
+    "finish 25 %": PLANES,
     "int8": {**DENSE, "model.dtype": "bfloat16", "optimizer.plugin": "optim-adamw-int8"},
 }
-FINISH = {"hi+lo+finish": 0.25, "finish 50 %": 0.5}  # share of the steps that train hi
+# Share of the steps that train hi, and the highest learning rate of their own schedule over the run's (none: the run's goes on).
+FINISH = {"scratch": {"hi+lo+finish": (0.25, None), "finish 25 %": (0.25, 1.0)},
+          "finetune": {"hi+lo+finish": (0.5, 1.0), "finish 25 %": (0.25, 2.0)}}
 STANDARD = "fp32,hi+lo,hi+lo+finish,QAT,planes 3,planes 1,bf16 stochastic,literal"
 
 
@@ -154,10 +156,13 @@ class Study:
         exported = self.folder / f"export-{name}"
         shutil.rmtree(exported, ignore_errors=True)
         values = {**self.data(seed), "model.path": self.model(seed), "train.steps": steps,
-                  "train.eval_every": max(steps // (12 if self.a.study == "scratch" else 8), 1), **ARMS[arm]}
+                  "train.eval_every": max(steps // (12 if self.a.study == "scratch" else 2), 1), **ARMS[arm]}
         values["train.warmup_steps"] = min(self.settings["train.warmup_steps"], steps // 2)
-        if arm in FINISH:
-            values["train.finish.steps"] = max(round(FINISH[arm] * steps), 1)
+        if arm in FINISH[self.a.study]:
+            share, rate = FINISH[self.a.study][arm]
+            values["train.finish.steps"] = max(round(share * steps), 1)
+            if rate:
+                values["train.finish.learning_rate"] = rate * self.settings["train.learning_rate"]
         if self.a.requantise:
             values.update({"train.export_dir": exported, "train.export_python": "none"})
         start = time.monotonic()
@@ -217,7 +222,7 @@ def summary(results):
         def at_best(r):
             return dict(curve(r))[best[r["seed"]]]
 
-        ends_as_one_plane = arm in FINISH or arm in ("QAT", "planes 1")
+        ends_as_one_plane = arm in FINISH["scratch"] or arm in ("QAT", "planes 1")
         rows.append({
             "arm": arm, "seeds": sorted(runs), "train_loss": spread(tail(r["losses"]) for r in runs.values()),
             "validation_at_fp32_best": spread(at_best(runs[s]) for s in known),
@@ -256,8 +261,9 @@ def plot(study, results):
         losses = [mean(step) for step in zip(*(r["losses"] for r in runs.values()))]
         width = max(len(losses) // 25, 1)
         training[arm] = [(i + 1, mean(losses[max(0, i - width):i + 1])) for i in range(len(losses))]
-        points = [curve(r) for r in runs.values()]
-        validation[arm] = [(p[0][0], mean(v for _, v in p)) for p in zip(*points)]
+        points = [dict(curve(r)) for r in runs.values()]
+        both = sorted(set(points[0]).intersection(*points[1:]))
+        validation[arm] = [(step, mean(p[step] for p in points)) for step in both]
     crop = 0.25 if study == "scratch" else 0.02
     return curves.svg([("training loss (running mean)", training, crop), ("validation loss", validation, crop)])
 

@@ -122,7 +122,13 @@ std::vector<Field> step_fields() {
                 "`hi`: the hi plane alone is the model; lo stays what the optimizer has not yet moved hi by.")
                .words({"hi"})
                .by_default("hi"),
-           Make("steps", Type::integer, "How many; 0: none.").at_least(0).by_default(0)}),
+           Make("steps", Type::integer, "How many; 0: none.").at_least(0).by_default(0),
+           Make("learning_rate", Type::number,
+                "Highest learning rate of a schedule of their own (the decay of `schedule`, from their first "
+                "step to their "
+                "last). null: the run's schedule goes on, which is near its end then.")
+               .nullable()
+               .at_least(0)}),
       Make("head_budget_mib", Type::integer,
            "Memory for logits; where they need more, the vocabulary is gone through in tiles.")
           .at_least(1)

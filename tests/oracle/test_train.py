@@ -3,6 +3,7 @@ and what is exported is what transformers loads and computes."""
 import json
 import math
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -148,6 +149,26 @@ def test_finish_makes_a_hi_model_and_exports_what_was_trained(host, reference, r
         if tensor.dim() == 2 and "embed" not in name:
             blocks = tensor.reshape(-1, 16).abs()
             assert max(len(set(block.tolist())) for block in blocks[:200]) <= 8, name
+
+
+def test_a_finish_is_begun_once_also_by_a_run_that_is_resumed_there(host, random_model):
+    """Planes are encoded anew where it begins, and its own learning rate holds from there on."""
+    model = random_model("qwen3-gqa4")
+    common = {"linear__plugin": "backend-nvfp4", "optimizer__plugin": "optim-adamw-nvfp4", "train__steps": 6, "train__finish__steps": 2,
+              "train__finish__learning_rate": 3e-3, "train__save_every": 2, "train__keep_last": 9}
+    folder = Path(tempfile.mkdtemp(dir=host.scratch)) / "checkpoints"
+    whole = Training(host, model, train__save_dir=folder, **common)
+    assert "step 5 on the hi plane alone is the model; planes were encoded anew" in whole.done.stderr
+    assert [line.split(" lr ")[1].split()[0] for line in whole.done.stderr.splitlines() if " lr " in line] == ["0.001"] * 4 + ["0.003"] * 2
+    for step in (4, 2):
+        for later in folder.glob("step-*"):
+            if int(later.name.split("-")[1]) > step:
+                shutil.rmtree(later)
+        (folder / "latest").write_text(f"step-{step:08}\n")
+        rest = Training(host, model, train__save_dir=folder, train__resume="true", **common)
+        assert rest.record["losses"] == whole.record["losses"][step:]
+        for name, tensor in whole.weights().items():
+            assert torch.equal(tensor, rest.weights()[name]), name
 
 
 @pytest.mark.parametrize("sets, wanted", [

@@ -8,6 +8,7 @@
 #include "cli/engine/training_run.h"
 #include "parity/arm/update_recorder.h"
 #include "parity/files.h"
+#include "train/trainer/fresh_planes.h"
 #include "train/trainer/trainer.h"
 
 #include <ATen/Context.h>
@@ -42,11 +43,13 @@ nlohmann::json run_training_arm(Control& control, const std::filesystem::path& f
   for (std::int64_t step = 0; step < settings.train_steps; ++step) {
     if (control.interrupt().load()) throw Error("[parity] interrupted");
     answer_soft_stage(session);
-    if (!updates && train::learning_rate(train.schedule, step) > 0.0)
+    if (!updates && train.rate(step) > 0.0)
       updates.emplace(
           session.model().parameters(),
           [&](const Parameter& parameter) { return optimizer.states().trains(parameter); },
           folder / parity::updates_file);
+    if (train.finishing(step) && step > 0 && !train.finishing(step - 1))
+      (void)train::encode_anew(session.model().trainable(), optimizer.states());
     optimizer.finish(train.finishing(step));
     const train::StepReport report = trainer.step(data.step_batches(train.micro_batches), /*measure=*/false);
     losses.push_back(report.loss);

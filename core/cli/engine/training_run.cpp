@@ -8,6 +8,7 @@
 #include "train/trainer/bytes_text.h"
 #include "train/trainer/export_dense.h"
 #include "train/trainer/export_planes.h"
+#include "train/trainer/fresh_planes.h"
 #include "train/trainer/run_state.h"
 
 #include <ATen/Context.h>
@@ -218,9 +219,14 @@ void TrainingRun::evaluate_readings(const std::string& when) {
 void TrainingRun::begin_finish() {
   const bool hi = settings_.finishing(trainer_.progress().step);
   if (!hi || optimizer_.forward() == "hi") return;
+  // In the first step of all it has been encoded just now.
+  const std::int64_t anew = trainer_.progress().step > 0
+                                ? train::encode_anew(session_.model().trainable(), optimizer_.states())
+                                : 0;
   optimizer_.finish(true);
-  std::fprintf(stderr, "[train] train.finish: from step %lld on the hi plane alone is the model\n",
-               static_cast<long long>(trainer_.progress().step + 1));
+  std::fprintf(stderr, "[train] train.finish: from step %lld on the hi plane alone is the model%s\n",
+               static_cast<long long>(trainer_.progress().step + 1),
+               anew > 0 ? "; planes were encoded anew, so that it fits the values they have now" : "");
   if (trainer_.progress().step > 0) evaluate_readings("finish begins");
 }
 
@@ -284,8 +290,9 @@ void TrainingRun::resume() {
       train::Checkpoint::open(*latest), session_.model().trainable(), optimizer_.states(), identity_);
   data_.loader().restore(state.cursor);
   trainer_.resume(state.progress);
-  optimizer_.finish(settings_.finishing(state.progress.step));
   const std::string read = state.settings.value("forward", optimizer_.forward());
+  // One that was saved just before its finish begins it like a run that was not stopped (begin_finish).
+  optimizer_.finish(settings_.finishing(state.progress.step) && read == "hi");
   if (read != optimizer_.forward())
     std::fprintf(
         stderr,
@@ -426,7 +433,7 @@ TrainingRun::End TrainingRun::train_steps() {
     if (control_.interrupt().load() || asked_to_end != 0) return End::interrupted;
     begin_finish();
     const std::int64_t next = trainer_.progress().step;
-    const bool moves = train::learning_rate(settings_.schedule, next) > 0.0;
+    const bool moves = settings_.rate(next) > 0.0;
     one_step(moves && (!proved_ || next + 1 == settings_.schedule.steps));
     const std::int64_t step = trainer_.progress().step;
     give_back_freed();

@@ -3,6 +3,7 @@
 #include <tetrad/base/error.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace tetrad::train {
@@ -40,6 +41,8 @@ TrainSettings TrainSettings::from(const nlohmann::json& train) {
   s.head_budget_bytes = train.at("head_budget_mib").get<std::int64_t>() << 20;
   s.seed = static_cast<std::uint64_t>(train.at("seed").get<std::int64_t>());
   s.finish_steps = train.at("finish").at("steps").get<std::int64_t>();
+  if (const nlohmann::json& rate = train.at("finish").at("learning_rate"); rate.is_number())
+    s.finish_learning_rate = rate.get<double>();
   if (s.finish_steps > s.schedule.steps)
     throw Error(ExitCode::usage, "[train] train.finish.steps is " + std::to_string(s.finish_steps) +
                                      ", more than the " + std::to_string(s.schedule.steps) +
@@ -50,6 +53,15 @@ TrainSettings TrainSettings::from(const nlohmann::json& train) {
         "[train] train.gradients immediate updates each parameter before the norm over all of them is "
         "known: set train.clip to update_rms, previous_norm or none, or train.gradients to two_phase");
   return s;
+}
+
+double TrainSettings::rate(std::int64_t done) const {
+  if (!finish_learning_rate || !finishing(done)) return learning_rate(schedule, done);
+  ScheduleSettings own = schedule;
+  own.learning_rate = *finish_learning_rate;
+  own.steps = finish_steps;
+  own.warmup_steps = std::min<std::int64_t>(schedule.warmup_steps, finish_steps / 8);
+  return learning_rate(own, done - (schedule.steps - finish_steps));
 }
 
 WeightDecay TrainSettings::decay() const {

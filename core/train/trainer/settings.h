@@ -37,6 +37,10 @@ struct TrainSettings {
   std::uint64_t seed = 0;
   std::int64_t finish_steps = 0;  // the last ones, which train with forward hi
 
+  std::optional<double> finish_learning_rate;  // their own schedule's highest; none: the run's goes on
+
+  // Learning rate of the step after `done` ones.
+  double rate(std::int64_t done) const;
   // Whether the step after `done` ones belongs to them.
   bool finishing(std::int64_t done) const noexcept {
     return finish_steps > 0 && done >= schedule.steps - finish_steps;

@@ -171,7 +171,7 @@ StepReport Trainer::step(const std::vector<Batch>& batches, bool measure, const 
   };
   StepReport report;
   report.step = progress_.step + 1;
-  report.lr = learning_rate(settings_.schedule, progress_.step);
+  report.lr = settings_.rate(progress_.step);
   for (const Batch& batch : batches) {
     report.tokens += batch.tokens;
     report.scored += batch.scored;
