@@ -109,8 +109,7 @@ class TrainRates {
                      q_out = at::empty_like(q), k_out = at::empty_like(k),
                      dq = random({kTokens, kHeads, kDim}), dk = random({kTokens, kKvHeads, kDim}),
                      weight = random({kDim}), table = random({kWidth, kDim / 2});
-    const at::Tensor positions =
-        at::arange(kTokens, options_.dtype(at::kLong)).remainder(static_cast<double>(kWidth));
+    const at::Tensor positions = at::arange(kTokens, options_.dtype(at::kLong)).remainder(kWidth);
     const at::Tensor dq_weight = floats(kDim), dk_weight = floats(kDim),
                      rope_space = floats(kernels::rope_rows_workspace(kDim));
     kernels::RopeRows a;

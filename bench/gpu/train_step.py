@@ -107,7 +107,7 @@ def main():
     parser.add_argument("--optimizer", default="optim-adamw-nvfp4")
     parser.add_argument("--checkpointing", type=listed, default=["block", "selective", "none"])
     parser.add_argument("--gradients", type=listed, default=["two_phase", "immediate"])
-    parser.add_argument("--attention", type=listed, default=[""], help="flash, cudnn")
+    parser.add_argument("--attention", type=listed, default=[""], help="flash, cudnn; default: as it comes")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--width", type=int, default=2048)

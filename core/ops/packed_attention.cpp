@@ -67,15 +67,19 @@ bool takes_cuda_flash(const at::Tensor& q) {
          q.size(2) % 8 == 0 && q.size(2) <= 256;
 }
 
-bool cudnn_is_wanted() {
+// cuDNN plans anew for every length that it meets, which takes longer than it saves: by default it has the
+// windows of a text, whose length is one round number.
+bool cudnn_is_wanted(const PackedDocuments& documents) {
   const char* text = std::getenv("TETRAD_TRAIN_ATTENTION");
-  return text != nullptr && std::string_view(text) == "cudnn";
+  if (text != nullptr && std::string_view(text) == "cudnn") return true;
+  const bool flash = text != nullptr && std::string_view(text) == "flash";
+  return !flash && documents.longest % 128 == 0;
 }
 
 // libtorch has no deterministic form of cuDNN's backward, and says nothing when it is asked for one.
 bool takes_cudnn(const at::Tensor& q, const PackedDocuments& documents) {
-  return cudnn_is_wanted() && takes_cuda_flash(q) && q.size(2) <= 128 && documents.uniform &&
-         documents.longest > 1 && !at::globalContext().deterministicAlgorithms();
+  return takes_cuda_flash(q) && q.size(2) <= 128 && documents.uniform && documents.longest > 1 &&
+         cudnn_is_wanted(documents) && !at::globalContext().deterministicAlgorithms();
 }
 
 // x [T, heads, dim] of documents of one length as [documents, heads, length, dim], without a copy.

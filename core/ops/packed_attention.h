@@ -6,8 +6,9 @@
 // Kernels: libtorch's flash attention where it takes dtype and device (CPU; CUDA for 16-bit dtypes, where all
 // documents go in one call, of whatever lengths, and keys and values are not repeated for their query heads),
 // else the plain formula. On CUDA the flash backward is deterministic only when libtorch's deterministic
-// algorithms are on. TETRAD_TRAIN_ATTENTION=cudnn in the environment takes cuDNN's attention instead where
-// all documents have one length and repetition to the bit is not asked for; =flash never does.
+// algorithms are on; when they are not, documents of one length that is a multiple of 128 (windows of a text)
+// go through cuDNN's attention. TETRAD_TRAIN_ATTENTION in the environment: `cudnn` for any one length,
+// `flash` for never.
 #pragma once
 
 #include <ATen/core/Tensor.h>

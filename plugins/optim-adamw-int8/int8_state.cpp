@@ -83,9 +83,20 @@ std::vector<NamedTensor> Int8State::tensors() {
   return {{"m.codes", m_}, {"m.scales", m_scales_}, {"v.codes", v_}, {"v.scales", v_scales_}};
 }
 
-at::Tensor Int8State::decoded_m() const {
-  const at::Tensor values = m_map_.index_select(0, m_.flatten().to(at::kInt));
-  return values.mul(m_scales_.repeat_interleave(kBlock).narrow(0, 0, m_.numel()));
+std::int64_t Int8State::moved_elements() const {
+  // Some blocks at a time: the copies in fp32 stay small beside the model.
+  constexpr std::int64_t kPiece = std::int64_t{1} << 22;
+  static_assert(kPiece % kBlock == 0);
+  const at::Tensor codes = m_.flatten();
+  std::int64_t count = 0;
+  for (std::int64_t first = 0; first < codes.numel(); first += kPiece) {
+    const std::int64_t n = std::min(kPiece, codes.numel() - first);
+    const at::Tensor values = m_map_.index_select(0, codes.narrow(0, first, n).to(at::kInt));
+    const at::Tensor scales = m_scales_.narrow(0, first / kBlock, (n + kBlock - 1) / kBlock);
+    count +=
+        values.mul(scales.repeat_interleave(kBlock).narrow(0, 0, n)).count_nonzero().item<std::int64_t>();
+  }
+  return count;
 }
 
 at::Tensor Int8State::decoded_v(std::int64_t first, std::int64_t n) const {

@@ -2,9 +2,12 @@
 
 #include <ATen/ops/abs.h>
 #include <ATen/ops/amax.h>
+#include <ATen/ops/count_nonzero.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <tetrad/nvfp4/codec.h>
+
+#include <algorithm>
 
 #include "optim/optimizer_base.h"
 #include "optim/weight_values.h"
@@ -120,8 +123,19 @@ std::vector<NamedTensor> PlaneState::tensors() {
           {"range", ranges_.select(0, slot_)}};
 }
 
-at::Tensor PlaneState::decoded_m() const {
-  return optim::decode_plane(m_codes_, m_scales_);
+std::int64_t PlaneState::moved_elements() const {
+  // Some rows at a time: the copies in fp32 stay small beside the model.
+  const std::int64_t rows = m_codes_.size(0);
+  const std::int64_t step =
+      std::max<std::int64_t>(1, (std::int64_t{1} << 22) / std::max<std::int64_t>(2 * m_codes_.size(1), 1));
+  std::int64_t count = 0;
+  for (std::int64_t first = 0; first < rows; first += step) {
+    const std::int64_t n = std::min(step, rows - first);
+    count += optim::decode_plane(m_codes_.narrow(0, first, n), m_scales_.narrow(0, first, n))
+                 .count_nonzero()
+                 .item<std::int64_t>();
+  }
+  return count;
 }
 
 at::Tensor PlaneState::decoded_v(std::int64_t first, std::int64_t n) const {

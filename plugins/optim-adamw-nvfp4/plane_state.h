@@ -23,7 +23,7 @@ class PlaneState final : public optim::ParamState {
   void update(const Gradient& gradient, const optim::StepContext& context, std::int32_t mark) override;
   StorageTable table() const override;
   std::vector<NamedTensor> tensors() override;
-  at::Tensor decoded_m() const override;
+  std::int64_t moved_elements() const override;
   at::Tensor decoded_v(std::int64_t first, std::int64_t n) const override;
   optim::Hyper hyper() const override { return hyper_; }
   std::vector<at::Tensor*> movable() override { return {&m_codes_, &m_scales_, &r_codes_, &r_scales_}; }

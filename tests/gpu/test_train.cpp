@@ -4,6 +4,7 @@
 #include <ATen/Functions.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <vector>
@@ -35,12 +36,13 @@ class Collector final : public GradientReceiver {
   Named sums;
 };
 
-Batch packed_batch() {
+// rows: lengths of the documents in each of two rows of 60 places.
+Batch packed_batch(const std::vector<std::vector<std::int64_t>>& rows = {{17, 43}, {60}}) {
   Batch batch;
   batch.rows = 2;
   batch.width = 60;
   std::int64_t id = 3;
-  for (const std::vector<std::int64_t>& row : {std::vector<std::int64_t>{17, 43}, {60}}) {
+  for (const std::vector<std::int64_t>& row : rows) {
     std::int64_t document = 0;
     for (const std::int64_t length : row) {
       for (std::int64_t t = 0; t < length; ++t) {
@@ -86,8 +88,8 @@ struct Result {
   Named gradients;
 };
 
-Result run(Rig& rig, GraphOptions options = {}) {
-  const StepInput input = StepInput::make(packed_batch(), rig.config.vocab_size, rig.setup.device);
+Result run(Rig& rig, GraphOptions options = {}, const Batch& batch = packed_batch()) {
+  const StepInput input = StepInput::make(batch, rig.config.vocab_size, rig.setup.device);
   TrainGraph graph(*rig.transformer, options);
   Result result;
   result.losses = graph.forward(input).cpu();
@@ -121,6 +123,38 @@ TEST_F(GpuTrain, GradientsAreThoseOfTheCpu) {
     for (const auto& [name, gradient] : expected.gradients)
       EXPECT_LT(distance(got.gradients.at(name), gradient), bound) << name << " " << dtype;
   }
+}
+
+// Documents of one length may go through cuDNN's attention; others, and repetition to the bit, do not.
+TEST_F(GpuTrain, AttentionOfCudnnGivesTheCpusGradients) {
+  const Batch uniform = packed_batch({{30, 30}, {30, 30}});
+  Rig cpu(at::kCPU, at::kFloat), gpu(device_, at::kBFloat16);
+  const Result expected = run(cpu, {}, uniform);
+  for (const char* attention : {"flash", "cudnn"}) {
+    setenv("TETRAD_TRAIN_ATTENTION", attention, 1);
+    for (const Checkpointing checkpointing : {Checkpointing::none, Checkpointing::block}) {
+      const Result got = run(gpu, {checkpointing}, uniform);
+      EXPECT_LT(distance(got.losses, expected.losses), 4e-2) << attention;
+      for (const auto& [name, gradient] : expected.gradients)
+        EXPECT_LT(distance(got.gradients.at(name), gradient), 4e-2) << name << " " << attention;
+    }
+  }
+  unsetenv("TETRAD_TRAIN_ATTENTION");
+  const Result by_itself = run(gpu, {}, uniform);
+  setenv("TETRAD_TRAIN_ATTENTION", "flash", 1);
+  const Result flash = run(gpu, {}, uniform);
+  for (const auto& [name, gradient] : flash.gradients)
+    EXPECT_LT(distance(by_itself.gradients.at(name), gradient), 1e-2) << "a length of 30, " << name;
+  setenv("TETRAD_TRAIN_ATTENTION", "cudnn", 1);
+  const Result mixed = run(gpu), of_cpu = run(cpu);
+  for (const auto& [name, gradient] : of_cpu.gradients)
+    EXPECT_LT(distance(mixed.gradients.at(name), gradient), 4e-2) << name;
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+  const Result first = run(gpu, {}, uniform), again = run(gpu, {}, uniform);
+  at::globalContext().setDeterministicAlgorithms(false, false);
+  unsetenv("TETRAD_TRAIN_ATTENTION");
+  for (const auto& [name, gradient] : first.gradients)
+    EXPECT_TRUE(at::equal(gradient, again.gradients.at(name))) << name;
 }
 
 TEST_F(GpuTrain, TilesAndCheckpointingGiveTheSame) {

@@ -1,5 +1,6 @@
 #include "optim/dense_state.h"
 
+#include <ATen/ops/count_nonzero.h>
 #include <ATen/ops/zeros.h>
 
 #include "optim/dense_cpu.h"
@@ -87,6 +88,10 @@ std::vector<NamedTensor> DenseState::tensors() {
   std::vector<NamedTensor> all = {{"m", m_}, {"v", v_}};
   if (master_.defined()) all.push_back({"master", master_});
   return all;
+}
+
+std::int64_t DenseState::moved_elements() const {
+  return m_.count_nonzero().item<std::int64_t>();
 }
 
 }  // namespace tetrad::optim

@@ -21,7 +21,7 @@ class DenseState final : public ParamState {
   void update(const Gradient& gradient, const StepContext& context, std::int32_t mark) override;
   StorageTable table() const override;
   std::vector<NamedTensor> tensors() override;
-  at::Tensor decoded_m() const override { return m_; }
+  std::int64_t moved_elements() const override;
   at::Tensor decoded_v(std::int64_t first, std::int64_t n) const override;
   Hyper hyper() const override { return hyper_; }
   std::vector<at::Tensor*> movable() override;

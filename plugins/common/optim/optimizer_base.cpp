@@ -224,10 +224,8 @@ void OptimizerBase::update_one(const UpdateItem& item, const StepFactors& factor
   ++state.parameter().version;
   if (!factors.measure) return;
   const WeightChange change = compare(before, view_of(state.parameter()), extent_of(state.parameter().shape));
-  const at::Tensor m = state.decoded_m();
   state.proof = {factors.step, change.changed,
-                 static_cast<double>(m.count_nonzero().item<std::int64_t>()) /
-                     static_cast<double>(state.parameter().numel()),
+                 static_cast<double>(state.moved_elements()) / static_cast<double>(state.parameter().numel()),
                  change.relative, factors.lr * state.weight_decay()};
 }
 

@@ -32,8 +32,8 @@ class ParamState {
   virtual void update(const Gradient& gradient, const StepContext& context, std::int32_t mark) = 0;
   virtual StorageTable table() const = 0;
   virtual std::vector<NamedTensor> tensors() = 0;
-  // m as floats, for the proof that it moves.
-  virtual at::Tensor decoded_m() const = 0;
+  // Elements of m that are not 0, for the proof that it moves.
+  virtual std::int64_t moved_elements() const = 0;
   // Rows [first, first + n) of v as floats [n, cols], for the root mean square of an update.
   virtual at::Tensor decoded_v(std::int64_t first, std::int64_t n) const = 0;
   virtual Hyper hyper() const = 0;
