@@ -81,11 +81,11 @@ class Acceptance:
     def __init__(self, host, page, random, quicker):
         self.host, self.page, self.random, self.quicker = host, page, random, quicker
         self.peak_host = self.peak_device = 0
-        self.identity = None
+        self.identity, self.weights = None, {}
 
     def chat(self, path, **settings):
         record = self.host.chat(path, **settings)
-        self.identity = record["run"]
+        self.identity, self.weights = record["run"], record.get("weights", {})
         self.peak_host = max(self.peak_host, record["memory"]["host_peak_bytes"])
         self.peak_device = max(self.peak_device, record["memory"]["device_peak_bytes"])
         turns = record["turns"]
@@ -142,7 +142,9 @@ class Acceptance:
         self.continuation(path)
         run = self.identity
         self.page.lines += [f"Peak memory: host {gb(self.peak_host)}, device {gb(self.peak_device)} (live bytes). "
-                            f"Device {run['device']}, {run['dtype']}, {run['compute']}, eval cache {run['eval_cache']}.", ""]
+                            f"Device {run['device']}, {run['dtype']}, {run['compute']}, eval cache {run['eval_cache']}. "
+                            f"Weights are held as {gb(self.weights.get('plane_bytes'))} of NVFP4 planes and "
+                            f"{gb(self.weights.get('dense_bytes'))} dense.", ""]
         total = self.peak_host + self.peak_device
         self.page.check(0 < total < PREDECESSOR_GB * 1e9,
                         f"{PATHS[path]}: peak memory {gb(total)}, below the predecessor's {PREDECESSOR_GB} GB")

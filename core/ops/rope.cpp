@@ -10,6 +10,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cos.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/sin.h>
@@ -28,10 +29,19 @@ RopeTable::RopeTable(const std::vector<double>& inv_freq, double attention_scali
 void RopeTable::grow(std::int64_t positions, at::ScalarType dtype) {
   // Doubling keeps the number of regrowths logarithmic; values do not depend on the table's size.
   const std::int64_t size = std::max<std::int64_t>(positions, cos_.defined() ? 2 * cos_.size(0) : 512);
-  const at::Tensor position = at::arange(size, inv_freq_.options()).unsqueeze(1);
-  const at::Tensor angle = position.mul(inv_freq_.unsqueeze(0));  // fp32 [size, head_dim / 2]
-  cos_ = at::cos(angle).mul(attention_scaling_).to(dtype).unsqueeze(1);
-  sin_ = at::sin(angle).mul(attention_scaling_).to(dtype).unsqueeze(1);
+  const at::Tensor cos = at::empty({size, 1, inv_freq_.size(0)}, inv_freq_.options().dtype(dtype));
+  const at::Tensor sin = at::empty_like(cos);
+  // By pieces: the angles of 262,144 positions in fp32 would take more than the table itself, three times.
+  constexpr std::int64_t kPiece = 4096;
+  for (std::int64_t first = 0; first < size; first += kPiece) {
+    const std::int64_t n = std::min(kPiece, size - first);
+    const at::Tensor position = at::arange(first, first + n, inv_freq_.options()).unsqueeze(1);
+    const at::Tensor angle = position.mul(inv_freq_.unsqueeze(0)).unsqueeze(1);  // fp32 [n, 1, head_dim / 2]
+    cos.narrow(0, first, n).copy_(at::cos(angle).mul_(attention_scaling_));
+    sin.narrow(0, first, n).copy_(at::sin(angle).mul_(attention_scaling_));
+  }
+  cos_ = cos;
+  sin_ = sin;
 }
 
 void RopeTable::require(std::int64_t positions, at::ScalarType dtype) {
