@@ -178,22 +178,41 @@ __global__ void __launch_bounds__(kMaxPackedWarps * 32,
         // Rows that x does not have are zeros, and must cost nothing: with one row they are seven lanes in
         // eight. Loads past shared memory are all on their way before the first is needed.
         std::uint32_t pairs[4][kBatches][4] = {};
-        const auto read_x = [&](int word) {
+        if constexpr (!kStaged) {
+          const int col = chunk * kChunkCols + t * kLaneCols;
+          // The branch stands around all loads: inside it they would wait for one another.
+          if (args.x_vector && chunk * kChunkCols + kChunkCols <= args.k) {
+            uint4 raw[4][kBatches];
 #pragma unroll
-          for (int b = 0; b < kBatches; ++b) {
-            const int row = g + 8 * b;
-            if (row < args.m) {
-              if constexpr (kStaged)
-                put(shared[row * row_units + staged_unit(chunk, t, word)], pairs[word][b]);
-              else
-                load_x(x + row * args.x_stride, chunk * kChunkCols + t * kLaneCols + 8 * word, args.k,
-                       args.x_vector, pairs[word][b]);
+            for (int word = 0; word < 4; ++word) {
+#pragma unroll
+              for (int b = 0; b < kBatches; ++b) {
+                raw[word][b] = make_uint4(0, 0, 0, 0);
+                if (g + 8 * b < args.m)
+                  raw[word][b] =
+                      *reinterpret_cast<const uint4*>(x + (g + 8 * b) * args.x_stride + col + 8 * word);
+              }
+            }
+#pragma unroll
+            for (int word = 0; word < 4; ++word) {
+#pragma unroll
+              for (int b = 0; b < kBatches; ++b) {
+                std::uint32_t in_order[4];
+                put(raw[word][b], in_order);
+                activation_pairs(in_order, pairs[word][b]);
+              }
+            }
+          } else {
+#pragma unroll
+            for (int word = 0; word < 4; ++word) {
+#pragma unroll
+              for (int b = 0; b < kBatches; ++b) {
+                const int row = g + 8 * b;
+                if (row < args.m)
+                  load_x(x + row * args.x_stride, col + 8 * word, args.k, args.x_vector, pairs[word][b]);
+              }
             }
           }
-        };
-        if constexpr (!kStaged) {
-#pragma unroll
-          for (int word = 0; word < 4; ++word) read_x(word);
         }
         std::uint32_t scale[kTiles][2], quarter[kTiles][2];
 #pragma unroll
@@ -208,7 +227,13 @@ __global__ void __launch_bounds__(kMaxPackedWarps * 32,
         }
 #pragma unroll
         for (int word = 0; word < 4; ++word) {
-          if constexpr (kStaged) read_x(word);
+          if constexpr (kStaged) {
+#pragma unroll
+            for (int b = 0; b < kBatches; ++b) {
+              if (g + 8 * b < args.m)
+                put(shared[(g + 8 * b) * row_units + staged_unit(chunk, t, word)], pairs[word][b]);
+            }
+          }
 #pragma unroll
           for (int tile = 0; tile < kTiles; ++tile)
             multiply<T, kLo, kBatches>(stage[d][tile], word, scale[tile], quarter[tile], args.moves,

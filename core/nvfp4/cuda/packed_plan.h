@@ -23,12 +23,18 @@ struct PackedPlan {
   RingPlan through;
 };
 
-// Where the ring is the faster one on an H100: rows that come whole. Two blocks share a multiprocessor where
-// there are many tiles for each; few columns leave room for several groups of warps.
+// Twelve warps of 80 registers leave room on a multiprocessor for a block of the kernel that comes next,
+// which fills its own ring meanwhile: that is worth more than further warps. Few columns are shared by
+// several groups of warps instead; where there are many tiles, two blocks of one launch share a
+// multiprocessor.
 inline RingPlan plan_ring(std::int64_t row_tiles, std::int64_t k) {
+  constexpr int kWarps = 12;
   RingPlan plan;
-  const int warps = ring_shape(k, plan.warps).warps;
-  while (warps > 0 && warps * plan.groups * 2 <= 12 && plan.groups < plan.slots) plan.groups *= 2;
+  plan.warps = 10;
+  const RingShape shape = ring_shape(k, plan.warps);
+  plan.producers = std::clamp(kWarps - 1 - shape.warps, 1, kRingMaxProducers);
+  while (shape.slabs == 1 && shape.warps * plan.groups * 2 <= 10 && plan.groups < plan.slots)
+    plan.groups *= 2;
   if (row_tiles >= 8192) plan.blocks = 2;
   return plan;
 }
@@ -50,7 +56,7 @@ inline PackedPlan plan_packed(std::int64_t row_tiles, std::int64_t k_padded, boo
   plan.warps = static_cast<int>(std::clamp<std::int64_t>(held / share, 1, kMaxPackedWarps));
   if (share > held / 2) plan.warps = 4;  // several waves whatever the plan
   if (plan.warps > chunks) plan.warps = static_cast<int>(chunks);
-  plan.ring = k_padded <= 2560;
+  plan.ring = true;
   plan.through = plan_ring(row_tiles, k_padded);
   return plan;
 }

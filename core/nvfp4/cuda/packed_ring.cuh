@@ -52,8 +52,8 @@ __device__ inline void init_ring(const RingBarriers& bars, const PackedRingArgs&
   barriers_ready();
 }
 
-// Fills a stage with a piece: one lane of a producer, each producer its share of the rows. Whole rows, which
-// lie one behind another, are two copies: every copy takes its lane some dozens of cycles.
+// Fills a stage with a piece: all lanes of a producer, each producer its share of the rows. Whole rows, which
+// lie one behind another, are two copies: every copy takes its warp some dozens of cycles.
 __device__ inline void fill_stage(const PackedRingArgs& args, const RingPiece& piece, SharedAddress stage,
                                   SharedAddress full, int producer) {
   const RingShape& shape = args.shape;
@@ -88,16 +88,32 @@ struct RingX {
   std::uint32_t pairs[8][4];
 };
 
+// All eight loads are on their way before the first is needed: one after another they would take longer than
+// the product of a tile.
 template <class T>
 __device__ inline void load_ring_x(const PackedLinearArgs& args, int unit, int lane, RingX& x) {
   const int row = lane / 4, col = unit * kUnitCols + lane % 4 * (kUnitCols / 4);
-  const T* from = static_cast<const T*>(args.x) + row * args.x_stride;
+  const T* from = static_cast<const T*>(args.x) + row * args.x_stride + col;
+  uint4 raw[8];
+#pragma unroll
+  for (int word = 0; word < 8; ++word) raw[word] = make_uint4(0, 0, 0, 0);  // rows that x does not have
+  if (row < args.m) {
+    if (args.x_vector) {
+#pragma unroll
+      for (int word = 0; word < 8; ++word) raw[word] = *reinterpret_cast<const uint4*>(from + 8 * word);
+    } else {
+      const auto two = [&](int i) {
+        return from[i].bits | static_cast<std::uint32_t>(from[i + 1].bits) << 16;
+      };
+#pragma unroll
+      for (int i = 0; i < 64; i += 8) raw[i / 8] = make_uint4(two(i), two(i + 2), two(i + 4), two(i + 6));
+    }
+  }
 #pragma unroll
   for (int word = 0; word < 8; ++word) {
-    // Rows that x does not have are zeros.
-#pragma unroll
-    for (int i = 0; i < 4; ++i) x.pairs[word][i] = 0;
-    if (row < args.m) load_x(from, col + 8 * word, args.k, args.x_vector, x.pairs[word]);
+    std::uint32_t in_order[4];
+    put(raw[word], in_order);
+    activation_pairs(in_order, x.pairs[word]);
   }
 }
 
@@ -172,16 +188,14 @@ __global__ void __launch_bounds__((kRingMaxWarps + kRingMaxProducers + 1) * 32, 
 
   RingIndex stage;
   if (warp > workers) {  // fills; reads nothing that another kernel writes
-    if (lane == 0) {
-      walk_ring(rows, linear.first, linear.count, paired, args.layout.slots, args.shape.slabs,
-                [&](const RingPiece& piece) {
-                  if (stage.round > 0) barrier_wait(bars.empty(stage.at), (stage.round - 1) & 1);
-                  fill_stage(args, piece, stages + stage.at * stage_bytes, bars.full(stage.at),
-                             warp - workers - 1);
-                  stage.next(args.layout.stages);
-                });
-    }
-    __syncwarp();
+    const int producer = __shfl_sync(0xFFFFFFFFu, warp - workers - 1, 0);  // the same for the compiler, too
+    walk_ring(rows, linear.first, linear.count, paired, args.layout.slots, args.shape.slabs,
+              [&](const RingPiece& piece) {
+                if (stage.round > 0) barrier_wait(bars.empty(stage.at), (stage.round - 1) & 1);
+                __syncwarp();
+                fill_stage(args, piece, stages + stage.at * stage_bytes, bars.full(stage.at), producer);
+                stage.next(args.layout.stages);
+              });
     wait_for_previous();
   } else if (warp == workers) {  // adds up and stores
     wait_for_previous();

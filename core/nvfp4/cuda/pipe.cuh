@@ -71,20 +71,25 @@ __device__ inline void barrier_wait(SharedAddress bar, int parity) {
   }
 }
 
-// One arrival, and `bytes` more that bulk copies of this phase will report.
+// One arrival, and `bytes` more that bulk copies of this phase will report. All lanes of a warp call this and
+// copy_bulk(), with the same arguments; one of them acts.
 __device__ inline void barrier_arrive_expecting(SharedAddress bar, std::uint32_t bytes) {
 #if __CUDA_ARCH__ >= 900
-  asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared::cta.b64 state, [%0], %1; }" ::"r"(bar),
-               "r"(bytes)
-               : "memory");
+  asm volatile(
+      "{ .reg .pred one; elect.sync _|one, 0xFFFFFFFF;\n"
+      "@one mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1; }" ::"r"(bar),
+      "r"(bytes)
+      : "memory");
 #endif
 }
 
-// Addresses and bytes are multiples of 16.
+// Addresses and bytes are multiples of 16. A warp's arrival of this phase comes before its copies.
 __device__ inline void copy_bulk(SharedAddress to, const void* from, std::uint32_t bytes, SharedAddress bar) {
 #if __CUDA_ARCH__ >= 900
   asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
+      "{ .reg .pred one; elect.sync _|one, 0xFFFFFFFF;\n"
+      "@one cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3]; }" ::"r"(
+          to),
       "l"(from), "r"(bytes), "r"(bar)
       : "memory");
 #endif

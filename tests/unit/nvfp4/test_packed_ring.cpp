@@ -9,6 +9,7 @@
 
 #include <map>
 
+#include "nvfp4/cuda/packed_plan.h"
 #include "nvfp4/cuda/packed_ring.cuh"
 
 namespace tetrad::nvfp4::cuda {
@@ -185,11 +186,18 @@ TEST(PackedRing, ColumnsAreSharedOutWhole) {
       }
       ASSERT_EQ(units * kUnitCols, k);
     }
-    // The default plan fits the devices that offer least (GB10), for any number of rows.
-    for (const int m : {1, 8}) {
-      const RingLayout layout = ring_layout({}, ring_shape(k, RingPlan{}.warps), m, kSmallShared);
-      ASSERT_GE(layout.stages, 2) << k << " " << m;
-      ASSERT_LE(layout.bytes, kSmallShared);
+    // The plan fits the devices that offer least (GB10), for any number of rows, and leaves the registers of
+    // a multiprocessor to a second block of its size.
+    for (const int row_tiles : {1, 768, 18992}) {
+      const RingPlan plan = plan_ring(row_tiles, k);
+      const RingShape shape = ring_shape(k, plan.warps);
+      ASSERT_LE(plan.shared, kSmallShared);
+      ASSERT_LE(plan.groups * shape.warps + (shape.slabs == 1 ? 1 : plan.producers) + 1, 12) << k;
+      for (const int m : {1, kRingX}) {
+        const RingLayout layout = ring_layout(plan, shape, m, kSmallShared);
+        ASSERT_GE(layout.stages, 2) << k << " " << m;
+        ASSERT_LE(layout.bytes, kSmallShared);
+      }
     }
   }
 }

@@ -28,6 +28,9 @@ struct uint2 {
 struct uint4 {
   unsigned x, y, z, w;
 };
+inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) {
+  return {x, y, z, w};
+}
 struct EmulatedDim {
   unsigned x = 0;
 };
@@ -159,6 +162,9 @@ inline unsigned __ballot_sync(unsigned, bool vote) {
   const unsigned votes = w.votes;
   block.meet([](auto&) {});
   return votes;
+}
+inline int __shfl_sync(unsigned, int value, int) {
+  return value;  // of kernels that ask for what every lane has
 }
 inline bool __any_sync(unsigned mask, bool vote) {
   return __ballot_sync(mask, vote) != 0;

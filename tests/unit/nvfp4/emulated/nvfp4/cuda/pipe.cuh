@@ -67,10 +67,12 @@ inline void barrier_wait(SharedAddress at, int parity) {
   while ((barrier_at(at).bytes_and_phase & 1) == parity) emulated::block.yield();
 }
 inline void barrier_arrive_expecting(SharedAddress at, std::uint32_t bytes) {
+  if (emulated::Block::lane() != 0) return;
   barrier_at(at).bytes_and_phase += 2 * static_cast<int>(bytes);
   barrier_arrive(at);
 }
 inline void copy_bulk(SharedAddress to, const void* from, std::uint32_t bytes, SharedAddress bar) {
+  if (emulated::Block::lane() != 0) return;
   expect_hardware(
       to % 16 == 0 && reinterpret_cast<std::uintptr_t>(from) % 16 == 0 && bytes % 16 == 0 && bytes > 0,
       "a bulk copy is not of 16-byte pieces");
