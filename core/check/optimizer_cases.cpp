@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 namespace tetrad::check {
@@ -221,14 +222,57 @@ Result check_bad_calls(const Target& target, at::ScalarType dtype) {
   return {"7 refused, without effect", {}, {}};
 }
 
+// A limit on the update's root mean square: the figure is written, a gradient that is larger than those
+// before it gives a larger one, and a limit that does not bind changes nothing.
+Result check_update_rms(const Target& target, at::ScalarType dtype) {
+  OptimizerRig rig(target), free(target);
+  rig.configure();
+  free.configure();
+  const StateId id = rig.add(weight({64, 96}, dtype), "w"), same = free.add(weight({64, 96}, dtype), "w");
+  const auto measured = [&](const at::Tensor& gradient, std::int64_t step, double most) {
+    UpdateItem item;
+    item.state = id;
+    item.gradient.dense = gradient.to(rig.setup.device);
+    item.update_rms = at::full({1}, std::numeric_limits<float>::quiet_NaN(),
+                               at::TensorOptions().dtype(at::kFloat).device(rig.setup.device));
+    StepFactors factors;
+    factors.step = step;
+    factors.lr = lr;
+    factors.max_update_rms = most;
+    require_ok(rig.call("update",
+                        [&](Optimizer& o) {
+                          return o.update({&item, 1}, factors);
+                        }),
+               "update with max_update_rms");
+    return item.update_rms.item<double>();
+  };
+  at::manual_seed(3);
+  double rms = 0.0;
+  for (int step = 1; step <= 3; ++step) {
+    const at::Tensor gradient = at::randn({64, 96});
+    rms = measured(gradient, step, 1e9);
+    if (std::isnan(rms))
+      throw Skip(
+          "update_rms is not written: this optimizer does not know that clipping, and train.clip "
+          "update_rms is refused with it");
+    require(std::isfinite(rms) && rms > 0, fmt::format("update_rms is {:g}", rms));
+    free.must_update(same, gradient, step, lr);
+  }
+  require_same(rig.stored(id), free.stored(same), "a limit of 1e9");
+  const double spike = measured(at::randn({64, 96}).mul_(100), 4, 0.5);
+  require(spike > 1.5 * rms,
+          fmt::format("update_rms is {:g}, and {:g} for a gradient a hundred times as large", rms, spike));
+  return {fmt::format("{:.3g}, then {:.3g} for a gradient a hundred times as large", rms, spike), {}, {}};
+}
+
 }  // namespace
 
 std::vector<Case> optimizer_cases(const Target& target) {
   using Check = Result (*)(const Target&, at::ScalarType);
   const std::pair<const char*, Check> checks[] = {
-      {"lifecycle", check_lifecycle}, {"tables", check_tables}, {"updates", check_updates},
-      {"stop", check_stop},           {"state", check_state},   {"deterministic", check_deterministic},
-      {"bad-calls", check_bad_calls}};
+      {"lifecycle", check_lifecycle}, {"tables", check_tables},        {"updates", check_updates},
+      {"stop", check_stop},           {"state", check_state},          {"deterministic", check_deterministic},
+      {"bad-calls", check_bad_calls}, {"update-rms", check_update_rms}};
   std::vector<Case> cases;
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     for (const auto& [name, check] : checks) {
