@@ -92,9 +92,11 @@ std::string BackendNvfp4::why_not_native(at::Device device) const {
     why = "backend-nvfp4.cuda.so is not there";
   else
     why = device_kernels()->why_no_fp4(device);
-  if (!why.empty()) return why + "; FP4 tensor cores come with sm_100 and newer; use compute: auto";
+  if (!why.empty())
+    return "compute: native needs the FP4 tensor cores of sm_100 and newer, and " + why +
+           "; use compute: auto";
   if (options_.quantise_activations) return "";
-  return "FP4 tensor cores multiply 4-bit activations, which is other numerics than this run asks for; set "
+  return "compute: native multiplies 4-bit activations, which is other numerics than this run asks for; set "
          "activations: nvfp4, or compute: auto";
 }
 
