@@ -55,7 +55,7 @@ ARMS = {
 }
 # Share of the steps that train hi, and the highest learning rate of their own schedule over the run's (none: the run's goes on).
 FINISH = {"scratch": {"hi+lo+finish": (0.25, None), "finish 25 %": (0.25, 1.0)},
-          "finetune": {"hi+lo+finish": (0.5, 1.0), "finish 25 %": (0.25, 2.0)}}
+          "finetune": {"hi+lo+finish": (0.5, 4.0), "finish 25 %": (0.25, 4.0)}}
 STANDARD = "fp32,hi+lo,hi+lo+finish,QAT,planes 3,planes 1,bf16 stochastic,literal"
 
 
