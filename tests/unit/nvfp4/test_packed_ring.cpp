@@ -137,6 +137,15 @@ TEST(PackedRing, GateAndUpMeet) {
   run<Bf16>({{33, 33}, 768, 8, 1, {2, 1, 1, 3, 2, 1, kSmallShared}, PackedEpilogue::silu_mul}, 8);
 }
 
+// What one multiprocessor of an H100 does for the linears of Qwen3-4B, under their plan.
+TEST(PackedRing, SharesOfQwen3) {
+  run<Bf16>({{31, 8, 7}, 2560, 1, 1, plan_ring(768, 2560)}, 11);
+  run<Bf16>({{20}, 4096, 1, 1, plan_ring(320, 4096)}, 12);
+  run<Bf16>({{37, 37}, 2560, 1, 1, plan_ring(2432, 2560), PackedEpilogue::silu_mul}, 13);
+  run<Bf16>({{20}, 9728, 2, 1, plan_ring(320, 9728)}, 14);
+  run<Bf16>({{130}, 2560, 1, 1, plan_ring(18992, 2560)}, 15);
+}
+
 TEST(PackedRing, TheOrderOfPiecesCoversEveryRowOnce) {
   std::mt19937 rng(9);
   for (int round = 0; round < 300; ++round) {

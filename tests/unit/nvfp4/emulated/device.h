@@ -10,10 +10,12 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <random>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #define __global__
@@ -59,7 +61,8 @@ struct Warp {
 
 class Block {
  public:
-  // Runs `kernel` in `threads` threads to the end; throws if they wait for one another for ever.
+  // Runs `kernel` in `threads` threads to the end; throws what a lane throws, or if they wait for one another
+  // for ever.
   void run(int threads, unsigned seed, const std::function<void()>& kernel) {
     kernel_ = kernel;
     lanes_.clear();
@@ -86,6 +89,7 @@ class Block {
         current_ = i;
         threadIdx.x = static_cast<unsigned>(i);
         swapcontext(&scheduler_, &lanes_[i]->context);
+        if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
         if (lanes_[i]->done) {
           --left;
           progress_ = true;
@@ -136,13 +140,19 @@ class Block {
   std::size_t current_ = 0;
   int arrived_ = 0, rounds_ = 0;
   bool progress_ = false;
+  std::exception_ptr failure_;  // of a lane
 };
 
 inline Block block;
 
 inline void Block::enter() {
-  block.kernel_();
-  block.lanes_[block.current_]->done = true;
+  const std::size_t self = block.current_;
+  try {
+    block.kernel_();
+  } catch (...) {
+    block.failure_ = std::current_exception();
+  }
+  block.lanes_[self]->done = true;
 }
 
 }  // namespace tetrad::emulated
