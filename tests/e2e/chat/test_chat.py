@@ -66,7 +66,7 @@ def test_undo_and_regen_lead_back_to_the_same_conversation(place):
     lines, plain_lines = detour.split("\n"), straight.split("\n")
     assert lines[0] == plain_lines[0] and lines[2] == lines[3] == plain_lines[1]
     assert kvc(err)[0] == first[0] and kvc(err)[2] == kvc(err)[3] == first[1]
-    assert "[stats] turns=2" in err
+    assert "[stats] turns=2" in err and "[stats] weights: " in err and "[weights] held: " in err
 
 
 def test_reset_and_system_begin_anew(place):
