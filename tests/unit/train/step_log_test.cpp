@@ -7,6 +7,8 @@
 #include <cmath>
 #include <map>
 
+#include "cli/engine/memory_room.h"
+#include "train/trainer/settings.h"
 #include "train/trainer/step_flops.h"
 
 namespace tetrad {
@@ -110,6 +112,29 @@ TEST(Progress, FitsIntoALineAndIsDrawnOnATerminalAlone) {
   const std::string drawn = ::testing::internal::GetCapturedStderr();
   EXPECT_THAT(drawn, ::testing::StartsWith("\r[train] ["));
   EXPECT_THAT(drawn, ::testing::EndsWith("\r\x1b[K")) << "nothing is left of it";
+}
+
+TEST(MemoryRoom, HoldsWhatTheLimitLeavesAndNamesBothNumbers) {
+  const cli::MemoryRoom room{std::int64_t{3} << 30, std::int64_t{4} << 30, "the guard's limit"};
+  EXPECT_TRUE(room.holds(std::int64_t{1} << 30));
+  EXPECT_FALSE(room.holds((std::int64_t{1} << 30) + 1));
+  EXPECT_EQ(room.shortage(std::int64_t{2} << 30),
+            "needs about 2.00 GiB beside the 3.00 GiB in use, and the guard's limit is 4.00 GiB");
+}
+
+TEST(FinishSchedule, IsItsOwnFromItsFirstStepToItsLast) {
+  train::TrainSettings s;
+  s.schedule = {train::Decay::cosine, 1e-3, 100, 10, 0.1};
+  s.finish_steps = 40;
+  for (const std::int64_t step : {0, 59, 60, 99})
+    EXPECT_DOUBLE_EQ(s.rate(step), train::learning_rate(s.schedule, step)) << "without a rate of its own";
+  s.finish_learning_rate = 4e-3;
+  EXPECT_DOUBLE_EQ(s.rate(59), train::learning_rate(s.schedule, 59));
+  const train::ScheduleSettings own{train::Decay::cosine, 4e-3, 40, 5, 0.1};
+  for (std::int64_t step = 60; step < 100; ++step)
+    EXPECT_DOUBLE_EQ(s.rate(step), train::learning_rate(own, step - 60)) << step;
+  EXPECT_DOUBLE_EQ(s.rate(65), 4e-3);
+  EXPECT_NEAR(s.rate(99), 4e-4, 1e-5);
 }
 
 }  // namespace
