@@ -87,6 +87,12 @@ TEST(SampleKernel, ChoosesTheHostsToken) {
       {4000, {.temperature = 0.6, .top_k = 20, .top_p = 0.95}},
       {4000, {.temperature = 2.0, .top_k = 512, .min_p = 0.001, .repetition_penalty = 1.3}},
       {2500, {.temperature = 0.7, .top_p = 0.8}},
+      {2000, {.temperature = 6.0, .top_k = 300, .top_p = 0.3}},
+      {2000, {.temperature = 6.0, .top_k = 301, .top_p = 0.4}},
+      {2000, {.temperature = 6.0, .top_k = 64, .top_p = 0.3}},
+      {2000, {.temperature = 6.0, .top_k = 65, .top_p = 0.2}},
+      {900, {.temperature = 6.0, .top_k = 200, .top_p = 0.1}},
+      {900, {.temperature = 6.0, .top_k = 201, .top_p = 0.2}},
   };
   for (const Case& c : cases) {
     generate::SamplingOptions options = c.options;
