@@ -47,6 +47,13 @@ class Group {
   int copies() const { return static_cast<int>(weights_.size()); }
   PackedPlan plan() const { return nvfp4::cuda::plan_packed(row_tiles(), shape_.k, shape_.silu_mul); }
 
+  // The kernel that the plan does not take.
+  PackedPlan other() const {
+    PackedPlan plan = this->plan();
+    plan.ring = !plan.ring;
+    return plan;
+  }
+
   bool takes(const RingPlan& plan, int m) const {
     return nvfp4::cuda::ring_takes(plan, m, shape_.k, weights_[0]);
   }
@@ -104,24 +111,13 @@ PackedPlan through(const RingPlan& ring) {
   return plan;
 }
 
-// Every shape of the ring that might pay: warps, their groups, producers, shared memory and blocks of a
-// multiprocessor.
+// Shapes of the ring that might pay.
 std::vector<RingPlan> ring_plans() {
-  struct Room {
-    int blocks, shared;
-  };
-  std::vector<RingPlan> plans;
-  for (const int warps : {10, 8, 20, 13}) {
-    for (const int groups : {1, 2}) {
-      if (groups > 1 && warps != 10) continue;
-      for (const Room room : {Room{1, nvfp4::cuda::kSmallShared}, Room{1, 112 * 1024}, Room{1, 64 * 1024},
-                              Room{1, 200 * 1024}, Room{2, nvfp4::cuda::kSmallShared}, Room{2, 64 * 1024}}) {
-        for (const int producers : {1, 3})
-          plans.push_back({warps, groups, producers, 32, 4, room.blocks, room.shared});
-      }
-    }
-  }
-  return plans;
+  const int small = nvfp4::cuda::kSmallShared, large = 200 * 1024;
+  // warps, groups, producers, stages, slots, blocks, shared
+  return {{10, 1, 1, 32, 4, 1, small}, {10, 1, 3, 32, 4, 1, small}, {10, 1, 1, 32, 4, 2, small},
+          {10, 2, 1, 32, 4, 1, small}, {10, 1, 1, 32, 4, 1, large}, {8, 1, 3, 32, 4, 1, small},
+          {20, 1, 3, 32, 4, 1, small}, {20, 1, 3, 32, 4, 1, large}, {13, 1, 2, 32, 4, 1, small}};
 }
 
 // The linears of 36 layers in one graph.
@@ -149,20 +145,24 @@ nlohmann::json packed_rates(const Context& context) {
     double bytes = 0.0;
     for (const std::int64_t rows : shape.rows) bytes += static_cast<double>(rows * shape.k) * 0.5625;
     const Group group(shape, std::max(2, static_cast<int>(260e6 / bytes) + 1));
-    for (const int m : {1, 2, 4, 8, 16}) out.push_back(measure(context, group, m, group.plan()));
-    if (!context.sweep) continue;
-    for (int tiles = shape.silu_mul ? 2 : 1; tiles <= (shape.silu_mul ? 2 : 4); tiles *= 2) {
-      for (int warps = 1; warps <= nvfp4::cuda::kMaxPackedWarps; ++warps) {
-        nlohmann::json row = measure(context, group, 1, {warps, tiles, false, {}});
-        row["what"] = std::string("sweep ") + shape.name;
-        out.push_back(std::move(row));
-      }
+    for (const int m : {1, 2, 4, 8, 16}) {
+      out.push_back(measure(context, group, m, group.plan()));
+      out.push_back(measure(context, group, m, group.other()));
+      out.back()["what"] = std::string(shape.name) + ", the other kernel";
     }
+    if (!context.sweep) continue;
     for (const RingPlan& ring : ring_plans()) {
-      for (const int m : {1, 2, 4, 8, 16}) {
+      for (const int m : {1, 8}) {
         if (!group.takes(ring, m)) continue;
         nlohmann::json row = measure(context, group, m, through(ring));
         row["what"] = std::string("ring ") + shape.name;
+        out.push_back(std::move(row));
+      }
+    }
+    for (int tiles = shape.silu_mul ? 2 : 1; tiles <= (shape.silu_mul ? 2 : 4); tiles *= 2) {
+      for (const int warps : {2, 4, 5, 8, 10}) {
+        nlohmann::json row = measure(context, group, 1, {warps, tiles, false, {}});
+        row["what"] = std::string("sweep ") + shape.name;
         out.push_back(std::move(row));
       }
     }
@@ -170,6 +170,8 @@ nlohmann::json packed_rates(const Context& context) {
   std::vector<Group> groups;
   for (const LinearShape& shape : layer_shapes()) groups.emplace_back(shape, 36);
   out.push_back(measure_layers(context, groups, 1, [](const Group& group) { return group.plan(); }));
+  out.push_back(measure_layers(context, groups, 1, [](const Group& group) { return group.other(); }));
+  out.back()["what"] = "linears of 36 layers, one graph, the other kernel";
   if (!context.sweep) return out;
   for (const RingPlan& ring : ring_plans()) {
     nlohmann::json row = measure_layers(context, groups, 1, [&](const Group&) { return through(ring); });

@@ -173,8 +173,9 @@ void packed_linear(const T* x, int m, std::int64_t k, std::int64_t x_stride,
                    std::span<const PackedLinear> weights, PackedEpilogue epilogue, bool float_out,
                    Stream stream) {
   check_packed<T>(m, k, weights, epilogue, float_out);
-  packed_linear_planned(plan_packed(weights, k, epilogue), x, m, k, x_stride, weights, epilogue, float_out,
-                        stream);
+  PackedPlan plan = plan_packed(weights, k, epilogue);
+  plan.ring = ring_wanted(plan.ring);
+  packed_linear_planned(plan, x, m, k, x_stride, weights, epilogue, float_out, stream);
 }
 
 }  // namespace tetrad::nvfp4::cuda

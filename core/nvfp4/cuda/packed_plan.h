@@ -56,10 +56,16 @@ inline PackedPlan plan_packed(std::int64_t row_tiles, std::int64_t k_padded, boo
   plan.warps = static_cast<int>(std::clamp<std::int64_t>(held / share, 1, kMaxPackedWarps));
   if (share > held / 2) plan.warps = 4;  // several waves whatever the plan
   if (plan.warps > chunks) plan.warps = static_cast<int>(chunks);
-  plan.ring = true;
+  // In a whole decode step the ring gained for the head and lost for small weights (measured on an H100). It
+  // must not depend on the rows of x.
+  plan.ring = row_tiles >= 8192;
   plan.through = plan_ring(row_tiles, k_padded);
   return plan;
 }
+
+// The plan's choice of the kernel, or what TETRAD_PACKED_RING in the environment says: all (every weight that
+// can goes through the ring) or none, for comparisons.
+bool ring_wanted(bool planned);
 
 // What the current device offers; asked once.
 struct DeviceLimits {

@@ -2,7 +2,9 @@
 #include <tetrad/base/error.h>
 
 #include <array>
+#include <cstdlib>
 #include <mutex>
+#include <string_view>
 
 #include "nvfp4/cuda/packed_plan.h"
 
@@ -28,6 +30,14 @@ DeviceLimits device_limits() {
     limits.bulk = major >= 9;
   });
   return known[at];
+}
+
+bool ring_wanted(bool planned) {
+  static const std::string_view said = [] {
+    const char* text = std::getenv("TETRAD_PACKED_RING");
+    return std::string_view(text == nullptr ? "" : text);
+  }();
+  return said == "all" || (planned && said != "none");
 }
 
 bool ring_takes(const RingPlan& plan, int m, std::int64_t k, std::span<const PackedLinear> weights) {
