@@ -70,6 +70,7 @@ nlohmann::json operand_rates(const Context& context);
 nlohmann::json packed_rates(const Context& context);
 nlohmann::json gemm_rates(const Context& context);
 nlohmann::json optimizer_rates(const Context& context);
+nlohmann::json sampling_rates(const Context& context);
 nlohmann::json train_rates(const Context& context);
 
 }  // namespace tetrad::bench

@@ -1,5 +1,5 @@
-// tetrad_gpu_bench [--sweep] [codec] [operand] [packed] [gemm] [optimizer] [train]: all parts, or those that
-// are named. JSON on stdout.
+// tetrad_gpu_bench [--sweep] [codec] [operand] [packed] [gemm] [optimizer] [sampling] [train]: all parts, or
+// those that are named. JSON on stdout.
 #include <cuda_runtime_api.h>
 #include <tetrad/nvfp4/half.h>
 #include <torch/version.h>
@@ -107,11 +107,12 @@ int run(int argc, char** argv) {
     if (word == "--sweep") {
       context.sweep = true;
     } else if (word == "codec" || word == "operand" || word == "packed" || word == "gemm" ||
-               word == "optimizer" || word == "train") {
+               word == "optimizer" || word == "sampling" || word == "train") {
       parts.insert(word);
     } else {
-      throw Error(ExitCode::usage, "[bench] unknown argument '" + word +
-                                       "'; there are --sweep codec operand packed gemm optimizer train");
+      throw Error(ExitCode::usage,
+                  "[bench] unknown argument '" + word +
+                      "'; there are --sweep codec operand packed gemm optimizer sampling train");
     }
   }
   cudaDeviceProp device{};
@@ -128,6 +129,7 @@ int run(int argc, char** argv) {
   if (wanted("packed")) out["packed"] = packed_rates(context);
   if (wanted("gemm")) out["gemm"] = gemm_rates(context);
   if (wanted("optimizer")) out["optimizer"] = optimizer_rates(context);
+  if (wanted("sampling")) out["sampling"] = sampling_rates(context);
   if (wanted("train")) out["train"] = train_rates(context);
   std::puts(out.dump(1).c_str());
   return 0;
