@@ -117,6 +117,11 @@ class BackendNvfp4 final : public LinearBackend {
   // multiplied by.
   void decode(const Weight& w, std::int64_t first, float scale, const at::Tensor& out) const;
   const at::Tensor& filled_cache(Weight& w);
+  // The eval caches of weights that meet the same x, one below the other in one buffer, filled: a single row
+  // of x then takes one product for all of them. Undefined where that cannot be: one weight alone, one that
+  // is not quantised, a decode scale that is applied to sums, rows that would not start at 16 bytes in the
+  // result, a CPU (whose products share x anyway).
+  at::Tensor joint_cache(std::span<const WeightId> weights);
   bool cache_is_fresh(const Weight& w) const;
   // Where the values of a weight may come from that would be decoded otherwise: the eval cache, or those that
   // a training pass decoded a moment ago.

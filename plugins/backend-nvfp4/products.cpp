@@ -113,6 +113,40 @@ const at::Tensor& BackendNvfp4::filled_cache(Weight& w) {
   return w.cache;
 }
 
+at::Tensor BackendNvfp4::joint_cache(std::span<const WeightId> weights) {
+  if (setup_.device.is_cpu() || weights.size() < 2 || product_dtype() != setup_.dtype) return {};
+  const std::int64_t cols = at_id(weights[0]).parameter->shape[1];
+  std::int64_t rows = 0;
+  const at::Tensor first = at_id(weights[0]).cache;
+  bool joined = first.defined();
+  for (const WeightId id : weights) {
+    Weight& w = at_id(id);
+    if (w.source == Source::as_is || !folds_in(*w.parameter, decode_scale(w)) ||
+        w.parameter->shape[0] % 8 != 0)
+      return {};
+    joined = joined && w.cache.defined() && w.cache.is_alias_of(first) &&
+             w.cache.storage_offset() == first.storage_offset() + rows * cols;
+    rows += w.parameter->shape[0];
+  }
+  at::Tensor joint;
+  if (joined) {
+    joint = first.as_strided({rows, cols}, {cols, 1}, first.storage_offset());
+  } else {
+    for (const WeightId id : weights) at_id(id).cache = at::Tensor();  // the old ones go first
+    joint = at::empty({rows, cols}, at::TensorOptions().dtype(setup_.dtype).device(setup_.device));
+    std::int64_t from = 0;
+    for (const WeightId id : weights) {
+      Weight& w = at_id(id);
+      w.cached_at.reset();
+      w.cache = joint.narrow(0, from, w.parameter->shape[0]);
+      from += w.parameter->shape[0];
+    }
+    ++epoch_;
+  }
+  for (const WeightId id : weights) filled_cache(at_id(id));
+  return joint;
+}
+
 void BackendNvfp4::forget_recent(Weight& w) {
   if (w.recent.defined()) recent_bytes_ -= static_cast<std::int64_t>(w.recent.nbytes());
   w.recent = at::Tensor();
@@ -321,6 +355,15 @@ Status BackendNvfp4::forward(std::span<const WeightId> weights, const at::Tensor
       packed_product(weights, rounded, results);
     } else if (dense && (quantised == 0 || quantised == weights.size())) {
       dense_product(weights, rounded, results);
+    } else if (const at::Tensor joint = cached ? joint_cache(weights) : at::Tensor();
+               joint.defined() && x.size(0) == 1) {
+      const at::Tensor all = at::mm(rounded, joint.t());
+      std::int64_t from = 0;
+      for (const WeightId id : weights) {
+        const std::int64_t rows = at_id(id).parameter->shape[0];
+        results.push_back(all.narrow(1, from, rows));
+        from += rows;
+      }
     } else {
       for (const WeightId id : weights) {
         Weight& w = at_id(id);

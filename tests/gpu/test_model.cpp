@@ -203,8 +203,7 @@ TEST_F(GpuModel, ALayerOfTheDecodeGraphTakesAtMostTwelveKernels) {
                 path == Path::bridge ? "bridge" : "training", static_cast<long long>(one),
                 static_cast<long long>(kernels[0] - one));
     EXPECT_GE(one, 4) << "fewer than the products alone";
-    // The training path's seven products are cuBLAS's, which may add up a product in a kernel of its own.
-    EXPECT_LE(one, path == Path::bridge ? 12 : 12 + 7) << (path == Path::bridge ? "bridge" : "training");
+    EXPECT_LE(one, 12) << (path == Path::bridge ? "bridge" : "training");
   }
 }
 
