@@ -26,7 +26,6 @@ struct PackedRingArgs {
   RingShape shape;
   RingLayout layout;
   int rows = 0;  // of the launch
-  int groups = 1;
   int producers = 1;
 };
 
@@ -179,7 +178,7 @@ __global__ void __launch_bounds__((kRingMaxWarps + kRingMaxProducers + 1) * 32, 
 
   const PackedLinearArgs& linear = args.linear;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int workers = args.groups * args.shape.warps;
+  const int workers = args.layout.groups * args.shape.warps;
   const bool paired = linear.epilogue == PackedEpilogue::silu_mul;
   const int m = linear.m, slot_bytes = 4 * ring_slot_floats(args.shape, m);
   const RingRows rows = ring_rows(static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x), args.rows);
@@ -244,7 +243,7 @@ __global__ void __launch_bounds__((kRingMaxWarps + kRingMaxProducers + 1) * 32, 
         if (busy && (slabs > 1 || round == 0))
           load_ring_x<T>(linear, slab * args.shape.warps + unit, lane, x);
         for (int slot = 0; slot < some; ++slot, stage.next(args.layout.stages)) {
-          if ((slot & (args.groups - 1)) != group) continue;
+          if ((slot & (args.layout.groups - 1)) != group) continue;
           barrier_wait(bars.full(stage.at), stage.round & 1);
           const int at = stage.at * stage_bytes;
           RingWords words;

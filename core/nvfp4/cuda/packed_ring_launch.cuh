@@ -19,7 +19,7 @@ void start_ring(const PackedRingArgs& args, int blocks, Stream stream) {
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, args.layout.bytes);
   if (status == cudaSuccess) {
     launch_early(kernel, static_cast<unsigned>(blocks),
-                 static_cast<unsigned>(args.groups * args.shape.warps + args.producers + 1) * 32,
+                 static_cast<unsigned>(args.layout.groups * args.shape.warps + args.producers + 1) * 32,
                  static_cast<std::size_t>(args.layout.bytes), stream, args);
     status = cudaGetLastError();
   }
@@ -42,8 +42,6 @@ void launch_ring(const RingPlan& plan, PackedRingArgs args, Stream stream) {
   args.shape = ring_shape(linear.k, plan.warps);
   args.layout = ring_layout(plan, args.shape, std::min(linear.m, kRingX),
                             std::min(plan.shared, device_limits().shared));
-  args.groups = plan.groups;
-  while (args.groups > 1 && args.groups * args.shape.warps > kRingMaxWarps) args.groups /= 2;
   args.producers = args.shape.slabs == 1 ? 1 : plan.producers;
   const int blocks = std::min(device_limits().processors * plan.blocks, (args.rows + 3) / 4);
   const std::int64_t y_size = linear.float_out ? sizeof(float) : sizeof(T);

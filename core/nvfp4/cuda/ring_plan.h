@@ -27,7 +27,7 @@ inline constexpr int kRingMaxProducers = 3;  // warps that copy
 // What a plan chooses. No result depends on it, but for `warps` (see RingShape).
 struct RingPlan {
   int warps = 16;             // at most, that share the columns of a tile
-  int groups = 1;             // of warps, that take tiles in turn: 1, 2 or 4
+  int groups = 1;             // of warps at most, that take tiles in turn: 1, 2 or 4 (see ring_layout())
   int producers = 3;          // warps that copy where a row comes in several slabs, otherwise it is one
   int stages = 32;            // at most, as far as `shared` has room
   int slots = 4;              // of partial sums, even: tiles between the warps and the one that adds up
@@ -64,9 +64,10 @@ inline RingShape ring_shape(std::int64_t k, int max_warps) {
   return shape;
 }
 
-// Where things lie in a block's shared memory: barriers (two for each stage and each slot), stages, sums.
+// Where things lie in a block's shared memory: barriers (two for each stage and each slot), stages, sums; and
+// how many groups of warps share them.
 struct RingLayout {
-  int stages = 0, slots = 0, stages_at = 0, sums_at = 0, bytes = 0;
+  int stages = 0, slots = 0, groups = 1, stages_at = 0, sums_at = 0, bytes = 0;
 };
 inline constexpr int kSumStride = kRingRows + 4;  // floats from x row to x row: eight of them in all banks
 TETRAD_HD inline int ring_slot_floats(const RingShape& shape, int m) {
@@ -83,6 +84,14 @@ inline RingLayout ring_layout(const RingPlan& plan, const RingShape& shape, int 
                                std::min(plan.stages, kRingMaxStages));
     if (layout.stages >= 2 || layout.slots <= 2) break;
   }
+  // Each stage belongs to one group in every round: a group tells the rounds of a stage by one bit, and would
+  // take one that it did not wait for for the one that it waits for. So groups divide slots and stages, and
+  // pieces come in whole turns of the groups, but for the last.
+  layout.groups = shape.slabs == 1 ? plan.groups : 1;
+  while (layout.groups > 1 && (layout.groups * shape.warps > kRingMaxWarps ||
+                               layout.slots % layout.groups != 0 || layout.stages < 2 * layout.groups))
+    layout.groups /= 2;
+  layout.stages -= layout.stages % layout.groups;
   layout.sums_at = layout.stages_at + layout.stages * shape.stage_bytes();
   layout.bytes = layout.sums_at + sums;
   return layout;

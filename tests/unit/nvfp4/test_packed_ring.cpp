@@ -82,7 +82,6 @@ void run(const Case& c, unsigned seed) {
   }
   args.shape = ring_shape(c.k, c.plan.warps);
   args.layout = ring_layout(c.plan, args.shape, c.m, c.plan.shared);
-  args.groups = c.plan.groups;
   args.producers = args.shape.slabs == 1 ? 1 : c.plan.producers;
   ASSERT_GE(args.layout.stages, 2);
   ASSERT_LE(static_cast<std::size_t>(args.layout.bytes), emulated::kSharedBytes);
@@ -90,7 +89,7 @@ void run(const Case& c, unsigned seed) {
   for (int b = 0; b < c.blocks; ++b) {
     std::memset(shared_bytes(), 0xFF, emulated::kSharedBytes);
     blockIdx.x = static_cast<unsigned>(b);
-    emulated::block.run((args.groups * args.shape.warps + args.producers + 1) * 32,
+    emulated::block.run((args.layout.groups * args.shape.warps + args.producers + 1) * 32,
                         seed + static_cast<unsigned>(b), [&] { packed_ring_kernel<T>(args); });
   }
 
@@ -183,6 +182,35 @@ TEST(PackedRing, TheOrderOfPiecesCoversEveryRowOnce) {
     ASSERT_EQ(seen.size(), expected);
     for (const auto& [place, times] : seen) ASSERT_EQ(times, 1);
   }
+}
+
+// A group knows the rounds of a stage by their parity alone, so no stage may change its group.
+TEST(PackedRing, AStageStaysWithItsGroup) {
+  std::mt19937 rng(10);
+  int shared = 0;  // cases with several groups
+  for (int round = 0; round < 2000; ++round) {
+    RingPlan plan;
+    plan.warps = 1 + static_cast<int>(rng() % 20);
+    plan.groups = 1 << rng() % 3;
+    plan.stages = 2 + static_cast<int>(rng() % 31);
+    plan.slots = 2 * (1 + static_cast<int>(rng() % 4));
+    const RingShape shape = ring_shape(kUnitCols * (1 + static_cast<int>(rng() % 24)), plan.warps);
+    const int m = 1 + static_cast<int>(rng() % kRingX), rows = 1 + static_cast<int>(rng() % 700);
+    const RingLayout layout = ring_layout(plan, shape, m, kSmallShared);
+    if (layout.stages < 2) continue;  // ring_takes() refuses it
+    ASSERT_LE(layout.groups, plan.groups);
+    ASSERT_LE(layout.groups * shape.warps, kRingMaxWarps);
+    shared += layout.groups > 1 ? 1 : 0;
+    const int first[] = {0};
+    RingIndex stage;
+    std::map<int, int> owner;
+    walk_ring({0, rows}, first, 1, rng() % 2 == 0, layout.slots, shape.slabs, [&](const RingPiece& p) {
+      const int group = p.slot & (layout.groups - 1);
+      ASSERT_EQ(owner.emplace(stage.at, group).first->second, group) << "stage " << stage.at;
+      stage.next(layout.stages);
+    });
+  }
+  ASSERT_GT(shared, 100);
 }
 
 TEST(PackedRing, ColumnsAreSharedOutWhole) {
