@@ -6,22 +6,22 @@
 // option `residency` lets prepare() turn dense into planes and drop it, as on the bridge path; products and
 // eval cache are the same bits, since quantising gives the same planes whenever it is done.
 //
-// Bridge path: prepare() turns dense into planes and drops
-// it; no dequantised copy is ever held. A few rows of x meet the packed weight directly
-// (tetrad/nvfp4/product.h); more of them meet strips of it that are dequantised into a workspace of bounded
-// size. A few rows of x meet a dense weight in bf16 (the eval cache, a strip) in
-// tetrad/nvfp4/dense_product.h. Parameters that come as planes serve on both paths and are only ever
-// dequantised. One with residual planes is their sum, hi + lo / 4 [+ lo2 / 16], rounded once to the run's
-// dtype, or hi alone, as the option `forward` says, in everything below. A few rows meet it in strips too,
-// but for hi + lo on CUDA, whose packed kernel reads both planes.
+// Bridge path: prepare() turns dense into planes and drops it; no dequantised copy is ever held. A few rows
+// of x meet the packed weight directly (tetrad/nvfp4/product.h); more of them meet strips of it that are
+// dequantised into a workspace of bounded size. A few rows of x meet a dense weight in bf16 (the eval cache,
+// a strip) in tetrad/nvfp4/dense_product.h. Parameters that come as planes serve on both paths and are only
+// ever dequantised. One with residual planes is their sum, hi + lo / 4 [+ lo2 / 16], rounded once to the
+// run's dtype, or hi alone, as the option `forward` says, in everything below. A few rows meet it in strips
+// too, but for hi + lo on CUDA, whose packed kernel reads both planes.
 //
 // With `activations: nvfp4` every product of a quantised weight reads x rounded to NVFP4
 // (TensorCodec::activations) in place of x, and so does dW; nothing else changes. `compute: native`
 // multiplies the codes of both on FP4 tensor cores (native_product.h).
 //
 // Strips are the same on every path, whatever they come from, so a product's bits do not depend on whether
-// the eval cache is on. A global scale that is not a power of two is never multiplied into a 16-bit weight:
-// it is the product's fp32 alpha (see folds() in common.h).
+// the eval cache is on; but on a CUDA device, where one row of x takes a product of another shape from it
+// (see joint_cache()), whose sums cuBLAS may order otherwise. A global scale that is not a power of two is
+// never multiplied into a 16-bit weight: it is the product's fp32 alpha (see folds() in common.h).
 #pragma once
 
 #include <tetrad/base/options.h>

@@ -76,8 +76,8 @@ at::Tensor BackendNvfp4::workspace(std::int64_t rows, std::int64_t cols, at::Sca
   const std::int64_t bytes = rows * cols * static_cast<std::int64_t>(c10::elementSize(dtype));
   if (!workspace_.defined() || workspace_.numel() < bytes) {
     workspace_ = at::Tensor();  // the old one goes first
-    workspace_ = at::empty({bytes}, at::TensorOptions().dtype(at::kByte).device(setup_.device));
     ++epoch_;
+    workspace_ = at::empty({bytes}, at::TensorOptions().dtype(at::kByte).device(setup_.device));
   }
   return workspace_.narrow(0, 0, bytes).view(dtype).view({rows, cols});
 }
@@ -119,10 +119,10 @@ at::Tensor BackendNvfp4::joint_cache(std::span<const WeightId> weights) {
   std::int64_t rows = 0;
   const at::Tensor first = at_id(weights[0]).cache;
   bool joined = first.defined();
-  for (const WeightId id : weights) {
-    Weight& w = at_id(id);
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    Weight& w = at_id(weights[i]);
     if (w.source == Source::as_is || !folds_in(*w.parameter, decode_scale(w)) ||
-        w.parameter->shape[0] % 8 != 0)
+        w.parameter->shape[0] % 8 != 0 || std::ranges::count(weights.first(i), weights[i]) > 0)
       return {};
     joined = joined && w.cache.defined() && w.cache.is_alias_of(first) &&
              w.cache.storage_offset() == first.storage_offset() + rows * cols;
@@ -133,6 +133,7 @@ at::Tensor BackendNvfp4::joint_cache(std::span<const WeightId> weights) {
     joint = first.as_strided({rows, cols}, {cols, 1}, first.storage_offset());
   } else {
     for (const WeightId id : weights) at_id(id).cache = at::Tensor();  // the old ones go first
+    ++epoch_;                                                          // and a graph may hold them
     joint = at::empty({rows, cols}, at::TensorOptions().dtype(setup_.dtype).device(setup_.device));
     std::int64_t from = 0;
     for (const WeightId id : weights) {
@@ -141,7 +142,6 @@ at::Tensor BackendNvfp4::joint_cache(std::span<const WeightId> weights) {
       w.cache = joint.narrow(0, from, w.parameter->shape[0]);
       from += w.parameter->shape[0];
     }
-    ++epoch_;
   }
   for (const WeightId id : weights) filled_cache(at_id(id));
   return joint;
