@@ -13,7 +13,6 @@ using nvfp4::Bf16;
 using nvfp4::cuda::PackedEpilogue;
 using nvfp4::cuda::PackedLinear;
 using nvfp4::cuda::PackedPlan;
-using nvfp4::cuda::RingPlan;
 
 // `copies` of one group of weights with their results.
 class Group {
@@ -47,17 +46,6 @@ class Group {
   int copies() const { return static_cast<int>(weights_.size()); }
   PackedPlan plan() const { return nvfp4::cuda::plan_packed(row_tiles(), shape_.k, shape_.silu_mul); }
 
-  // The kernel that the plan does not take.
-  PackedPlan other() const {
-    PackedPlan plan = this->plan();
-    plan.ring = !plan.ring;
-    return plan;
-  }
-
-  bool takes(const RingPlan& plan, int m) const {
-    return nvfp4::cuda::ring_takes(plan, m, shape_.k, weights_[0]);
-  }
-
   void launch(int copy, int m, const PackedPlan& plan, cudaStream_t stream) const {
     nvfp4::cuda::packed_linear_planned(
         plan, x_[0].as<Bf16>(), m, shape_.k, shape_.k, weights_[static_cast<std::size_t>(copy)],
@@ -76,21 +64,6 @@ nlohmann::json rates(const Context& context, double bytes, double ms) {
   return {{"us", ms * 1e3}, {"gb_s", rate / 1e9}, {"share_of_copy", rate / context.copy_rate}};
 }
 
-void describe(const PackedPlan& plan, nlohmann::json& row) {
-  if (plan.ring) {
-    const RingPlan& r = plan.through;
-    row.update({{"ring_warps", r.warps},
-                {"groups", r.groups},
-                {"stages", r.stages},
-                {"slots", r.slots},
-                {"blocks", r.blocks},
-                {"shared", r.shared},
-                {"producers", r.producers}});
-  } else {
-    row.update({{"warps", plan.warps}, {"tiles", plan.tiles}});
-  }
-}
-
 nlohmann::json measure(const Context& context, const Group& group, int m, const PackedPlan& plan) {
   const double ms = median_graph_ms(context.stream,
                                     [&] {
@@ -98,36 +71,19 @@ nlohmann::json measure(const Context& context, const Group& group, int m, const 
                                         group.launch(c, m, plan, context.stream);
                                     }) /
                     group.copies();
-  nlohmann::json row = {{"what", group.shape().name}, {"rows_of_x", m}};
-  describe(plan, row);
+  nlohmann::json row = {
+      {"what", group.shape().name}, {"rows_of_x", m}, {"warps", plan.warps}, {"tiles", plan.tiles}};
   row.update(rates(context, group.bytes(), ms));
   return row;
 }
 
-PackedPlan through(const RingPlan& ring) {
-  PackedPlan plan;
-  plan.ring = true;
-  plan.through = ring;
-  return plan;
-}
-
-// Shapes of the ring that might pay.
-std::vector<RingPlan> ring_plans() {
-  const int small = nvfp4::cuda::kSmallShared, large = 200 * 1024;
-  // warps, groups, producers, stages, slots, blocks, shared
-  return {{10, 1, 1, 32, 4, 1, small}, {10, 1, 3, 32, 4, 1, small}, {10, 1, 1, 32, 4, 2, small},
-          {10, 2, 1, 32, 4, 1, small}, {10, 1, 1, 32, 4, 1, large}, {8, 1, 3, 32, 4, 1, small},
-          {20, 1, 3, 32, 4, 1, small}, {20, 1, 3, 32, 4, 1, large}, {13, 1, 2, 32, 4, 1, small}};
-}
-
 // The linears of 36 layers in one graph.
-nlohmann::json measure_layers(const Context& context, const std::vector<Group>& groups, int m,
-                              const std::function<PackedPlan(const Group&)>& plan_of) {
+nlohmann::json measure_layers(const Context& context, const std::vector<Group>& groups, int m) {
   double bytes = 0.0;
   for (const Group& group : groups) bytes += group.bytes() * group.copies();
   const double ms = median_graph_ms(context.stream, [&] {
     for (int layer = 0; layer < groups[0].copies(); ++layer) {
-      for (const Group& group : groups) group.launch(layer, m, plan_of(group), context.stream);
+      for (const Group& group : groups) group.launch(layer, m, group.plan(), context.stream);
     }
   });
   nlohmann::json row = {{"what", "linears of 36 layers, one graph"}, {"rows_of_x", m}};
@@ -147,21 +103,11 @@ nlohmann::json packed_rates(const Context& context) {
     const Group group(shape, std::max(2, static_cast<int>(260e6 / bytes) + 1));
     for (const int m : {1, 2, 4, 8, 16}) {
       out.push_back(measure(context, group, m, group.plan()));
-      out.push_back(measure(context, group, m, group.other()));
-      out.back()["what"] = std::string(shape.name) + ", the other kernel";
     }
     if (!context.sweep) continue;
-    for (const RingPlan& ring : ring_plans()) {
-      for (const int m : {1, 8}) {
-        if (!group.takes(ring, m)) continue;
-        nlohmann::json row = measure(context, group, m, through(ring));
-        row["what"] = std::string("ring ") + shape.name;
-        out.push_back(std::move(row));
-      }
-    }
     for (int tiles = shape.silu_mul ? 2 : 1; tiles <= (shape.silu_mul ? 2 : 4); tiles *= 2) {
       for (const int warps : {2, 4, 5, 8, 10}) {
-        nlohmann::json row = measure(context, group, 1, {warps, tiles, false, {}});
+        nlohmann::json row = measure(context, group, 1, {warps, tiles});
         row["what"] = std::string("sweep ") + shape.name;
         out.push_back(std::move(row));
       }
@@ -169,16 +115,7 @@ nlohmann::json packed_rates(const Context& context) {
   }
   std::vector<Group> groups;
   for (const LinearShape& shape : layer_shapes()) groups.emplace_back(shape, 36);
-  out.push_back(measure_layers(context, groups, 1, [](const Group& group) { return group.plan(); }));
-  out.push_back(measure_layers(context, groups, 1, [](const Group& group) { return group.other(); }));
-  out.back()["what"] = "linears of 36 layers, one graph, the other kernel";
-  if (!context.sweep) return out;
-  for (const RingPlan& ring : ring_plans()) {
-    nlohmann::json row = measure_layers(context, groups, 1, [&](const Group&) { return through(ring); });
-    describe(through(ring), row);
-    row["what"] = "ring, linears of 36 layers, one graph";
-    out.push_back(std::move(row));
-  }
+  out.push_back(measure_layers(context, groups, 1));
   return out;
 }
 

@@ -167,36 +167,6 @@ TETRAD_HD inline std::uint32_t scale_pair(std::uint32_t scales, int which) {
   return mul_pair<T>(first, second);
 }
 
-// Two neighbouring block scales at once: the first in the low half, the second in the high half; scales of a
-// lane's word `scales`, from byte 2 * pair on. Each as scale_pair() gives it.
-template <class T>
-TETRAD_HD inline std::uint32_t scale_halves(std::uint32_t scales, int pair) {
-  using F = Fragment<T>;
-#ifdef __CUDA_ARCH__
-  const std::uint32_t apart = __byte_perm(scales, 0, pair == 0 ? 0x4140 : 0x4342);
-#else
-  const std::uint32_t two = scales >> (16 * pair);
-  const std::uint32_t apart = (two & 0xFFu) | (two & 0xFF00u) << 8;
-#endif
-  return mul_pair<T>(mul_pair<T>(apart << F::kScaleShift, F::kScaleFirst), F::kScaleSecond);
-}
-
-// One half of a pair in both.
-TETRAD_HD inline std::uint32_t half_twice(std::uint32_t pair, int half) {
-#ifdef __CUDA_ARCH__
-  std::uint32_t both;
-  if (half == 0)
-    asm("{ .reg .b16 low, high; mov.b32 {low, high}, %1; mov.b32 %0, {low, low}; }" : "=r"(both) : "r"(pair));
-  else
-    asm("{ .reg .b16 low, high; mov.b32 {low, high}, %1; mov.b32 %0, {high, high}; }"
-        : "=r"(both)
-        : "r"(pair));
-  return both;
-#else
-  return (half == 0 ? pair & 0xFFFFu : pair >> 16) * 0x00010001u;
-#endif
-}
-
 // Non-zero under kBadScale where one of two scales is NaN, or has the sign that block scales do not have.
 inline constexpr std::uint32_t kBadScale = 0x8080u;
 TETRAD_HD inline std::uint32_t scale_flags(std::uint32_t scales) {

@@ -10,7 +10,6 @@
 
 #include "nvfp4/cuda/packed_linear.cuh"
 #include "nvfp4/cuda/packed_plan.h"
-#include "nvfp4/cuda/packed_ring_launch.cuh"
 
 namespace tetrad::nvfp4::cuda {
 
@@ -127,13 +126,6 @@ void packed_linear_planned(const PackedPlan& plan, const T* x, int m, std::int64
   args.k = static_cast<int>(k);
   args.k_padded = static_cast<int>(packed_cols(k));
   args.x_stride = x_stride;
-  if (plan.ring && ring_takes(plan.through, m, k, weights)) {
-    PackedRingArgs through;
-    through.linear = args;
-    std::copy(weights.begin(), weights.end(), through.linear.weight);
-    return launch_ring<T>(plan.through, through, stream);
-  }
-
   bool wide = args.k_padded % 32 == 0;
   for (const PackedLinear& w : weights) {
     wide = wide && aligned(w.codes, 16) && aligned(w.scales, 2) &&
@@ -173,9 +165,8 @@ void packed_linear(const T* x, int m, std::int64_t k, std::int64_t x_stride,
                    std::span<const PackedLinear> weights, PackedEpilogue epilogue, bool float_out,
                    Stream stream) {
   check_packed<T>(m, k, weights, epilogue, float_out);
-  PackedPlan plan = plan_packed(weights, k, epilogue);
-  plan.ring = ring_wanted(plan.ring);
-  packed_linear_planned(plan, x, m, k, x_stride, weights, epilogue, float_out, stream);
+  packed_linear_planned(plan_packed(weights, k, epilogue), x, m, k, x_stride, weights, epilogue, float_out,
+                        stream);
 }
 
 }  // namespace tetrad::nvfp4::cuda

@@ -82,17 +82,6 @@ TYPED_TEST(FragmentTest, EveryCodeUnderEveryScaleIsExact) {
   }
 }
 
-TYPED_TEST(FragmentTest, ScalesDecodedTogetherAreThoseDecodedAlone) {
-  using T = TypeParam;
-  for (std::uint32_t a = 0; a < 0x7F; ++a) {
-    const std::uint32_t scales =
-        a | ((a * 7 + 3) % 0x7F) << 8 | ((a + 64) % 0x7F) << 16 | ((a * 5) % 0x7F) << 24;
-    for (int block = 0; block < 4; ++block)
-      ASSERT_EQ(half_twice(scale_halves<T>(scales, block / 2), block % 2),
-                scale_pair<T>(scales >> (16 * (block / 2)), block % 2));
-  }
-}
-
 TEST(Fragment, BadScalesAreFlagged) {
   for (std::uint32_t scales = 0; scales < 0x10000u; ++scales) {
     const bool bad = (scales & 0xFFu) >= kE4m3Nan || (scales >> 8) >= kE4m3Nan;

@@ -1,9 +1,8 @@
 // y = x * W^T on a CUDA device with W left in NVFP4, for the 1 to 16 rows of x of a decode step: only packed
 // bytes are read (0.5625 a weight; 1.0625 with a lo plane), decoded in registers to code * block scale, which
 // is exact in bf16 and fp16, and multiplied on the tensor cores with fp32 sums. The global scale is the
-// epilogue's fp32 alpha. Runs from sm_80 up: no wgmma, at most 99 KB of shared memory a block, which every
-// device from sm_86 up has. Two kernels: weights go through registers (packed_linear.cuh), or on sm_90 and
-// later through a ring in shared memory (packed_ring.cuh), as packed_plan.h decides.
+// epilogue's fp32 alpha. Runs from sm_80 up: no wgmma, at most 48 KB of shared memory a block, which every
+// device has without asking (packed_linear_launch.cuh asserts it).
 //
 // Several weights that share x go in one launch (q, k, v; gate, up). Sums are taken in an order that depends
 // on the weights' shape alone: a row of y is the same bit for bit whatever the number of rows beside it.
