@@ -1,6 +1,7 @@
 #include "check/optimizer_rig.h"
 
 #include "check/linear_rig.h"
+#include "device/choose.h"
 
 #include <ATen/ATen.h>
 #include <tetrad/nvfp4/plane_codec.h>
@@ -11,7 +12,7 @@ OptimizerRig::OptimizerRig(const Target& from)
     : target(from),
       plugin(plugin::load_for_device(from.file, from.cuda())),
       handle(plugin::create<Optimizer>(plugin, "optimizer", from.options.at("optimizer"))) {
-  setup.device = at::Device(from.device);
+  setup.device = device::choose(from.device).device;  // loads what the device needs
 }
 
 void OptimizerRig::configure(std::uint64_t seed) {
