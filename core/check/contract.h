@@ -11,10 +11,9 @@
 //                             row, its tensor or its n columns of a row; b = 0 (the default): equal
 //     {"reference": "nvfp4", "profile": "te", "global_scale": "power_of_two"}  tetrad/nvfp4, bit for bit;
 //                             options called profile and global_scale take precedence
-//   numerics.activations      "nvfp4": products of quantised weights read x rounded to NVFP4 (blocks of 1 x
-//   16,
-//                             profile te, the power-of-two scale of x's amax); an option of that name takes
-//                             precedence. "dense", or nothing: x as it is
+//   numerics.activations      "nvfp4": products of quantised weights read x rounded to NVFP4 (blocks of
+//                             1 x 16, profile te, the power-of-two scale of x's amax); an option of that name
+//                             takes precedence. "dense", or nothing: x as it is
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -50,12 +50,10 @@ std::vector<Field> step_fields() {
           .at_least(1)
           .by_default(1),
       Make("accumulate_in", Type::choice,
-           "Where the gradients of micro-batches add up: all of them in `float32` or `bfloat16`, from the "
-           "first "
-           "micro-batch to the last, or in `blocks`: the backward pass takes each block of the model through "
-           "all "
-           "micro-batches before the next, so that one block's sums are held at a time, in float32, and what "
-           "`checkpointing` keeps is kept of all micro-batches.")
+           "How the gradients of micro-batches add up: in `float32` or `bfloat16`, one micro-batch after the "
+           "other, with sums for the whole model; or in `blocks`: the backward pass takes each block of the "
+           "model through all micro-batches before the next block, so that the sums of one block are held at "
+           "a time, in float32, and what `checkpointing` keeps is kept for all micro-batches.")
           .words({"float32", "bfloat16", "blocks"})
           .by_default("float32"),
       Make("learning_rate", Type::number, "The highest learning rate of the schedule.")
@@ -87,19 +85,15 @@ std::vector<Field> step_fields() {
           .elements(Make("pattern", Type::string, "A pattern.").non_empty()),
       Make("gradients", Type::choice,
            "`two_phase` keeps all gradients until the backward pass is over, so that they are clipped by "
-           "their "
-           "exact norm and a bad step is skipped whole. `immediate` updates each parameter at once and keeps "
-           "none.")
+           "their exact norm and a bad step is skipped whole. `immediate` updates each parameter at once and "
+           "keeps none.")
           .words({"two_phase", "immediate"})
           .by_default("two_phase"),
       Make("clip", Type::choice,
-           "Gradients are scaled down to `max_norm` by their norm over all parameters (`global_norm`; not "
-           "with "
-           "`gradients: immediate`), by the last step's norm (`previous_norm`), each parameter for itself by "
-           "the "
-           "root mean square of what its gradient alone would move it by, in learning rates (`update_rms`), "
-           "or "
-           "never.")
+           "What gradients are scaled down by, to `max_norm`: their norm over all parameters (`global_norm`; "
+           "not with `gradients: immediate`), that norm of the step before (`previous_norm`), for each "
+           "parameter the root mean square of the update that its gradient alone would make, in units of the "
+           "learning rate (`update_rms`), or nothing (`none`).")
           .words({"global_norm", "previous_norm", "update_rms", "none"})
           .by_default("global_norm"),
       Make("max_norm", Type::number, "What `clip` scales gradients down to.").above(0).by_default(1.0),
@@ -124,9 +118,9 @@ std::vector<Field> step_fields() {
                .by_default("hi"),
            Make("steps", Type::integer, "How many; 0: none.").at_least(0).by_default(0),
            Make("learning_rate", Type::number,
-                "Highest learning rate of a schedule of their own (the decay of `schedule`, from their first "
-                "step to their "
-                "last). null: the run's schedule goes on, which is near its end then.")
+                "Highest learning rate of a schedule of their own: the decay of `schedule`, from their first "
+                "step to their last, after a warm-up of `warmup_steps`, but at most an eighth of them. null: "
+                "the run's schedule goes on, whose rate is low by then. Without effect where steps is 0.")
                .nullable()
                .at_least(0)}),
       Make("head_budget_mib", Type::integer,
@@ -199,14 +193,13 @@ std::vector<Field> result_fields() {
           .words({"dense", "tetrad", "compressed-tensors"})
           .by_default("dense"),
       Make("export_allow_drift", Type::boolean,
-           "An answer of the self test that the trained model has right and the export wrong is reported "
-           "only, "
-           "and not exit code 1.")
+           "An answer of the self test that the trained model has right and the export wrong is only "
+           "reported, and not exit code 1.")
           .by_default(false),
       Make("export_python", Type::string,
-           "A Python whose transformers reads the export too, on the CPU, and is compared with the trained "
-           "model. null: that of $VIRTUAL_ENV, or of .venv here, or python3; `none`: it is not asked. A run "
-           "without transformers says so.")
+           "Python interpreter whose transformers library also reads the export, on the CPU, for a "
+           "comparison with the trained model. null: that of $VIRTUAL_ENV, else .venv/bin/python, else "
+           "python3; `none`: no such comparison. Where transformers is missing, the run says so and goes on.")
           .nullable()
           .non_empty(),
       Make("log_every", Type::integer, "Steps between two log lines.").at_least(1).by_default(1),

@@ -261,7 +261,7 @@ def test_transformers_reads_the_export_inside_the_run(host, random_model):
 
 
 @pytest.mark.parametrize("program, reason", [("/no/such/python", "cannot be started"), ("/bin/false", "transformers failed"),
-                                             ("printf", "has no transformers")])
+                                             ("printf", "has no transformers that can read it")])
 def test_a_python_without_transformers_is_said(host, random_model, tmp_path, program, reason):
     if program == "printf":  # a Python that lacks the package
         program = tmp_path / "python"

@@ -164,8 +164,7 @@ void ExportCheck::run_transformers(const std::filesystem::path& folder, bool rea
     nlohmann::json one = asked.at(i);
     one["answer"] = text::lossy_utf8(live_.tokenizer().decode(reading.answers[i], /*skip_special=*/true));
     if (one.at("expected").is_string())
-      one["right"] =
-          one["answer"].get<std::string>().find(one["expected"].get<std::string>()) != std::string::npos;
+      one["right"] = SelfTest::is_right(one["answer"].get<std::string>(), one["expected"].get<std::string>());
     now.push_back(std::move(one));
   }
   row["answers_same"] = compare_answers(now, "transformers");

@@ -29,8 +29,9 @@ class ExportCheck {
   // "perplexity", "kl", "answers_same", "answers", "self_test"}]}.
   nlohmann::json run(const std::filesystem::path& folder, const PluginRef& linear,
                      const nlohmann::json& options);
-  // The same for transformers, where it is: adds {"path": "transformers", "checked", "reason" or figures} to
-  // run()'s paths. `readable`: whether other programs know the format. `python`: train.export_python.
+  // The same for transformers: adds {"path": "transformers", "checked", "reason" or figures} to run()'s
+  // paths, and nothing where `python` is "none". `readable`: whether other programs know the format.
+  // `python`: train.export_python.
   void run_transformers(const std::filesystem::path& folder, bool readable,
                         const std::optional<std::string>& python, nlohmann::json& result);
   // Self-test answers that the live model had right and the folder has wrong, one line each.

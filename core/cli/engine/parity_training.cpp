@@ -1,11 +1,11 @@
 // The training arm of a comparison: same data, same seed, N steps; what each step's loss was, and what the
 // first step that moved anything did to every parameter.
+#include "cli/engine/optimizer_loader.h"
 #include "cli/engine/parity_arm.h"
 #include "cli/engine/process_clock.h"
 #include "cli/engine/soft_stage.h"
 #include "cli/engine/training_data.h"
 #include "cli/engine/training_forecast.h"
-#include "cli/engine/training_run.h"
 #include "parity/arm/update_recorder.h"
 #include "parity/files.h"
 #include "train/trainer/fresh_planes.h"

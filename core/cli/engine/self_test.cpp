@@ -63,6 +63,10 @@ void SelfTest::read(const std::string& file) {
     questions_.push_back({group, std::string(pair.prompt), std::string(pair.target)});
 }
 
+bool SelfTest::is_right(const std::string& answer, const std::string& expected) {
+  return answer.find(expected) != std::string::npos;
+}
+
 nlohmann::json SelfTest::run(const std::string& when, const std::function<void()>& between) {
   nlohmann::json results = nlohmann::json::array();
   for (const Question& question : questions_) {
@@ -75,7 +79,7 @@ nlohmann::json SelfTest::run(const std::string& when, const std::function<void()
                              {"answer", answer},
                              {"expected", nullptr},
                              {"right", nullptr}};
-    const bool right = answer.find(question.expected) != std::string::npos;
+    const bool right = is_right(answer, question.expected);
     if (!question.expected.empty()) {
       result["expected"] = question.expected;
       result["right"] = right;

@@ -24,6 +24,9 @@ class SelfTest {
   // `between` is called after each answer, with an empty context.
   nlohmann::json run(const std::string& when, const std::function<void()>& between = {});
 
+  // Whether an answer is right: it contains what is expected.
+  static bool is_right(const std::string& answer, const std::string& expected);
+
   // Right answers by group, one line each for people: "[self_test] teach.tsv: 0 of 9 right before, 9 after".
   static std::string compared(const nlohmann::json& before, const nlohmann::json& after);
   // What is worse than it should be after training: expected answers of train.self_test that are wrong, and

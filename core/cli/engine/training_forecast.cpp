@@ -1,5 +1,6 @@
 #include "cli/engine/training_forecast.h"
 
+#include "cli/engine/optimizer_loader.h"
 #include "cli/engine/plugins.h"
 #include "cli/engine/session.h"
 #include "device/choose.h"
@@ -74,10 +75,7 @@ nlohmann::json forecast_training(const RunMessage& run) {
     const PluginObject<Optimizer> optimizer(
         plugin,
         chosen ? plugin_options(plugin, config.at("optimizer").at("options")) : default_options(plugin));
-    OptimizerSetup setup{device.device, false, settings.seed};
-    setup.unified_memory =
-        device.runtime != nullptr && device.runtime->info(device.device.index()).unified_memory;
-    if (const Capability answer = optimizer->capability(setup);
+    if (const Capability answer = optimizer->capability(optimizer_setup(run, device.device, settings.seed));
         chosen && answer.support == Support::unsupported)
       throw Error(ExitCode::plugin_refused, "[" + ref.id + "] cannot run here: " + answer.reason);
     const train::Forecast forecast = train::forecast(model, *optimizer, ref.id, settings, input);

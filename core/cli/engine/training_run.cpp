@@ -4,7 +4,6 @@
 #include "cli/engine/export_check.h"
 #include "cli/engine/host_heap.h"
 #include "cli/engine/soft_stage.h"
-#include "model/plugin_call.h"
 #include "train/trainer/bytes_text.h"
 #include "train/trainer/export_dense.h"
 #include "train/trainer/export_planes.h"
@@ -53,64 +52,7 @@ checkpoint::Layout export_layout(const nlohmann::json& train) {
                                         : checkpoint::Layout::dense;
 }
 
-bool unified_memory(at::Device device) {
-  const device::Choice choice = device::choose(device.str());
-  return choice.runtime != nullptr && choice.runtime->info(choice.device.index()).unified_memory;
-}
-
-const RunMessage& checked(const RunMessage& run) {
-  if (run.config.at("optimizer").at("plugin").is_null())
-    throw Error(ExitCode::usage,
-                "[train] the config names no optimizer: set optimizer.plugin, for instance to "
-                "optim-adamw-nvfp4");
-  if (run.config.at("path") != "training")
-    throw Error(ExitCode::usage, "[train] path is '" + run.config.at("path").get<std::string>() +
-                                     "'; only the training path can be trained: set path to training");
-  return run;
-}
-
 }  // namespace
-
-OptimizerLoader::OptimizerLoader(const RunMessage& run, const train::TrainSettings& settings)
-    : run_(checked(run)), settings_(settings) {}
-
-void OptimizerLoader::configured(const LinearSetup& setup) {
-  optimizer_ = open_plugin<Optimizer>(run_, setup.device.is_cuda());
-  const OptimizerSetup own{setup.device, setup.deterministic, settings_.seed, unified_memory(setup.device)};
-  capability_ = optimizer_->capability(own);
-  if (capability_.support == Support::unsupported)
-    throw Error(ExitCode::plugin_refused, "[" + optimizer_.id() + "] cannot run here: " + capability_.reason);
-  model::check(optimizer_->configure(own), optimizer_.id(), "configure");
-  states_ = std::make_unique<train::OptimizerStates>(*optimizer_, optimizer_.id(), settings_);
-}
-
-LinearBackend& OptimizerLoader::backend(LinearBackend& named, bool cuda) {
-  if (settings_.finish_steps == 0) return named;
-  nlohmann::json options = run_.config.at("linear").at("options");
-  if (!options.contains("forward") || options.at("forward") != "hi+lo")
-    throw Error(ExitCode::usage,
-                "[train] train.finish makes a hi model of one that trains as hi + lo: set linear.plugin to "
-                "backend-nvfp4 and linear.options.forward to hi+lo, or train.finish.steps to 0");
-  options["forward"] = "hi";
-  plugin::Plugin& plugin = plugin::load_for_device(plugin_ref(run_, "linear").file, cuda);
-  hi_ = PluginObject<LinearBackend>(plugin, plugin_options(plugin, options));
-  return forwards_.emplace(named, *hi_);
-}
-
-void OptimizerLoader::finish(bool hi) {
-  if (forwards_) forwards_->use_second(hi);
-}
-
-std::string OptimizerLoader::forward() const {
-  const nlohmann::json& options = run_.config.at("linear").at("options");
-  if (!options.contains("forward")) return "dense";
-  return forwards_ && forwards_->second() ? "hi" : options.at("forward").get<std::string>();
-}
-
-std::string OptimizerLoader::description() const {
-  return fmt::format("{} {} {} ({})", optimizer_.id(), optimizer_.version(), capability_.compute,
-                     support_name(capability_.support));
-}
 
 TrainingRun::TrainingRun(Control& control, MemoryWatch& memory, nlohmann::json forecast)
     : control_(control),
@@ -226,7 +168,7 @@ void TrainingRun::begin_finish() {
   optimizer_.finish(true);
   std::fprintf(stderr, "[train] train.finish: from step %lld on the hi plane alone is the model%s\n",
                static_cast<long long>(trainer_.progress().step + 1),
-               anew > 0 ? "; planes were encoded anew, so that it fits the values they have now" : "");
+               anew > 0 ? "; planes were encoded anew, so that hi fits the current values" : "");
   if (trainer_.progress().step > 0) evaluate_readings("finish begins");
 }
 

@@ -2,12 +2,12 @@
 // everything that a person sees of it.
 #pragma once
 
+#include "cli/engine/optimizer_loader.h"
 #include "cli/engine/product_rate.h"
 #include "cli/engine/self_test.h"
 #include "cli/engine/session.h"
 #include "cli/engine/step_log.h"
 #include "cli/engine/training_data.h"
-#include "cli/engine/two_forwards.h"
 #include "train/checkpoint/store.h"
 #include "train/metrics/metrics.h"
 #include "train/trainer/memory_phases.h"
@@ -22,34 +22,6 @@
 #include <string>
 
 namespace tetrad::cli {
-
-// Opens and configures the config's optimizer before weights are read, and hands it each parameter.
-class OptimizerLoader final : public LoadListener {
- public:
-  OptimizerLoader(const RunMessage& run, const train::TrainSettings& settings);
-
-  void configured(const LinearSetup& setup) override;
-  void loaded(Parameter& parameter) override { states_->prepare(parameter); }
-
-  train::OptimizerStates& states() noexcept { return *states_; }
-  OptimizerMemory memory() const { return states_->optimizer().memory(); }
-  std::string description() const;  // id, version and what it computes with
-
-  LinearBackend& backend(LinearBackend& named, bool cuda) override;
-  // train.finish: whether the model is hi alone from now on. Without it, nothing happens.
-  void finish(bool hi);
-  // "hi+lo" or "hi", as the model is read now; "dense" for a backend that knows no planes.
-  std::string forward() const;
-
- private:
-  const RunMessage& run_;
-  const train::TrainSettings& settings_;
-  PluginObject<Optimizer> optimizer_;
-  Capability capability_;
-  std::unique_ptr<train::OptimizerStates> states_;
-  PluginObject<LinearBackend> hi_;  // train.finish: the linear backend with forward hi
-  std::optional<TwoForwards> forwards_;
-};
 
 class TrainingRun {
  public:

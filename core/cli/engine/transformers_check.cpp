@@ -207,7 +207,7 @@ TransformersReading read_with_transformers(const std::string& python, const Tran
     if (!status) return reading;
     const std::string said = last_line(scratch.path() / "stderr");
     if (WIFEXITED(*status) && WEXITSTATUS(*status) == 3)
-      reading.missing = fmt::format("{} has no transformers for it ({})", python, said);
+      reading.missing = fmt::format("{} has no transformers that can read it ({})", python, said);
     else if (WIFSIGNALED(*status))
       reading.missing = fmt::format("{} was ended by signal {}", python, WTERMSIG(*status));
     else if (*status != 0)

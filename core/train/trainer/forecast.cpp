@@ -130,18 +130,18 @@ Forecast forecast(const model::ModelConfig& config, const Optimizer& optimizer,
   // Of every micro-batch, and the gradient of its residual stream.
   if (breadth_first)
     f.activations = settings.micro_batches * (f.activations + tokens * config.hidden_size * size);
-  f.head = std::min(settings.head_budget_bytes,
-                    tokens * config.vocab_size * (size + (input.cuda && size == 2 ? 0 : 16))) +
+  const bool fused = input.cuda && size == 2;  // the kernels of a CUDA device need no fp32 temporaries
+  f.head = std::min(settings.head_budget_bytes, tokens * config.vocab_size * (size + (fused ? 0 : 16))) +
            2 * tokens * config.hidden_size * 4;
   // SwiGLU's gradient holds five fp32 temporaries of the inner width, a norm's four of the hidden one, beside
-  // what the recomputation puts back and one dense weight gradient. The kernels of a CUDA device need none.
-  const bool fused = input.cuda && size == 2;
+  // what the recomputation puts back and one dense weight gradient.
   f.block = tokens * (config.intermediate_size * ((fused ? 0 : 5 * 4) + 3 * size) +
                       config.hidden_size * ((fused ? 0 : 4 * 4) + 8 * size) +
                       (5 * config.q_size() + 4 * config.kv_size()) * size) +
             largest_dense;
   f.update = largest_dense * 2;
-  // On the device: the state that is updated, the one that comes and the one that leaves.
+  // On the device: the state that is updated, the one that comes and the one that leaves (the ring of
+  // PinnedStates in plugins/common/optim).
   std::sort(moved.begin(), moved.end(), std::greater<>());
   moved.resize(std::max<std::size_t>(moved.size(), 2), 0);
   f.workspace = moved[0] + 2 * moved[1] + (input.cuda ? kLibraries : 0) + (input.decodes ? largest_dense : 0);

@@ -34,7 +34,7 @@ struct Forecast {
   std::int64_t block = 0;               // temporaries of one block's backward
   std::int64_t update = 0;              // of the optimizer's step
   std::int64_t pinned = 0;              // m, v, master in pinned host memory; not in any other figure
-  std::int64_t workspace = 0;           // of libraries (cuBLAS), and of state that comes from host memory
+  std::int64_t workspace = 0;           // cuBLAS, weights while they are decoded, state from host memory
   std::int64_t answers = 0;             // the self test's eval cache: between steps, beside what is loaded
   std::int64_t check = 0;               // the exported model, loaded beside the trained one
   std::int64_t loaded() const noexcept { return weights + state; }

@@ -38,7 +38,7 @@ class ParamState {
   virtual at::Tensor decoded_v(std::int64_t first, std::int64_t n) const = 0;
   virtual Hyper hyper() const = 0;
   // What may lie in host memory between two updates: all of table()'s m, v and master. Pointers to the
-  // members, which then name the copies of the hour.
+  // members, which are pointed at the copy in use.
   virtual std::vector<at::Tensor*> movable() = 0;
   // Bytes that are not in table().
   virtual std::int64_t extra_bytes() const { return 0; }
