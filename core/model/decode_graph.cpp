@@ -34,6 +34,8 @@ const at::Tensor& DecodeGraph::logits(std::int32_t id, std::int64_t position) {
   if (!graph_ || captured_ != epochs()) {
     graph_.reset();  // its memory first
     model_.reserve_positions(max_tokens_);
+    cos_ = model_.rope().cos();
+    sin_ = model_.rope().sin();
     graph_ = device::cuda_ops()->capture(model_.setup().device, [&] {
       logits_ = model_.decode(input_.narrow(0, 0, 1), input_.narrow(0, 1, 1), kv_).squeeze(0);
     });

@@ -2,8 +2,7 @@
 // straight to the policy's slots, and the whole pass (transformer_decode.cpp) is replayed with one launch. A
 // graph holds addresses, so it is captured anew whenever the policy's graph_epoch, the backend's weight_epoch
 // or the weights themselves have changed. TETRAD_CUDA_GRAPH=0 in the environment switches it off, for
-// comparisons. Its results are those of Transformer::forward, bit
-// for bit (gpu_model compares them).
+// comparisons. Its results are those of Transformer::forward, bit for bit (gpu_model compares them).
 #pragma once
 
 #include "device/cuda_ops.h"
@@ -43,6 +42,8 @@ class DecodeGraph {
   std::int64_t max_tokens_;
   at::Tensor input_;   // int64 [2] on the device: id, position
   at::Tensor logits_;  // fp32 [vocab]
+  // The rotation's table that the graph reads: a longer one may take its place in the model.
+  at::Tensor cos_, sin_;
   std::unique_ptr<device::Graph> graph_;
   Epochs captured_;
 };

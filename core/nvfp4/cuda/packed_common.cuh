@@ -1,4 +1,4 @@
-// What the kernels of packed_linear share: their arguments, how x is read, and what becomes of a sum.
+// Both ends of the packed product: its arguments, how x is read, and what becomes of a sum.
 #pragma once
 
 #include <tetrad/nvfp4/cuda/packed_linear.h>
@@ -19,7 +19,7 @@ struct PackedLinearArgs {
   int k_padded = 0;
   std::int64_t x_stride = 0;
   PackedLinear weight[kMaxPackedGroup];
-  int first[kMaxPackedGroup] = {};  // where a weight begins in the launch: block of the grid, or row
+  int first[kMaxPackedGroup] = {};  // block of the grid where a weight begins
 };
 
 __device__ inline void put(const uint4 v, std::uint32_t (&words)[4]) {

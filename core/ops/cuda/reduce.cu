@@ -34,7 +34,6 @@ struct Measured {
 constexpr unsigned kThreads = 256;
 constexpr unsigned kMostBlocks = 2048;
 
-template <class T>
 __device__ void take(float value, float& squares, std::uint32_t& amax) {
   squares += value * value;
   const std::uint32_t bits = nvfp4::abs_bits(value);
@@ -59,10 +58,10 @@ __global__ void __launch_bounds__(kThreads) measure_kernel(const T* values, std:
   for (std::int64_t i = first; i < n / kVector; i += step) {
     const Vector<T, kVector> v = load<T, kVector>(values + i * kVector);
 #pragma unroll
-    for (int e = 0; e < kVector; ++e) take<T>(to_float(v.element[e]), squares, amax);
+    for (int e = 0; e < kVector; ++e) take(to_float(v.element[e]), squares, amax);
   }
   if (const std::int64_t rest = n / kVector * kVector + first; rest < n)
-    take<T>(to_float(values[rest]), squares, amax);
+    take(to_float(values[rest]), squares, amax);
   const Measured block = block_measured(squares, amax);
   if (threadIdx.x == 0) parts[blockIdx.x] = block;
 }
