@@ -153,6 +153,11 @@ void ExportCheck::run_transformers(const std::filesystem::path& folder, bool rea
     request.prompts.push_back(live_.prompt_ids(each.at("prompt").get<std::string>(), /*raw=*/false));
   const TransformersReading reading = read_with_transformers(*program, request, live_.control().interrupt());
   if (!reading.missing.empty()) return left_out(reading.missing);
+  if (reading.log_p.defined() && reading_.log_p.defined() &&
+      !reading.log_p.sizes().equals(reading_.log_p.sizes()))
+    return left_out(fmt::format("its distributions are {} x {}, those of the trained model {} x {}",
+                                reading.log_p.size(0), reading.log_p.size(1), reading_.log_p.size(0),
+                                reading_.log_p.size(1)));
   row["checked"] = true;
   row["version"] = reading.version;
   row["python"] = *program;

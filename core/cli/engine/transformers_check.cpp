@@ -10,12 +10,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
+#include <stdexcept>
+#include <string_view>
 #include <system_error>
 #include <thread>
 
@@ -76,9 +78,10 @@ json.dump({"nll": nll, "tokens": tokens, "rows": len(kept), "columns": len(kept[
 class Scratch {
  public:
   Scratch() {
-    std::string name = (fs::temp_directory_path() / "tetrad-transformers-XXXXXX").string();
+    const fs::path parent = fs::temp_directory_path();
+    std::string name = (parent / "tetrad-transformers-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr)
-      throw std::system_error(errno, std::generic_category(), "no temporary folder can be made");
+      throw std::system_error(errno, std::generic_category(), "no folder can be made in " + parent.string());
     path_ = name;
   }
   ~Scratch() {
@@ -179,7 +182,7 @@ void read_answer(const fs::path& folder, TransformersReading& reading) {
   const at::Tensor log_p = at::empty({rows, columns}, at::kFloat);
   std::ifstream in(file, std::ios::binary);
   in.read(static_cast<char*>(log_p.mutable_data_ptr()), static_cast<std::streamsize>(log_p.nbytes()));
-  if (!in) throw std::runtime_error("its distributions cannot be read");
+  if (!in) throw std::runtime_error("the distributions cannot be read from " + file.string());
   reading.log_p = log_p;
 }
 
