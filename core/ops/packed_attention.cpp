@@ -21,6 +21,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <limits>
+#include <string>
 #include <string_view>
 #include <tuple>
 #include <utility>
@@ -71,9 +72,13 @@ bool takes_cuda_flash(const at::Tensor& q) {
 // windows of a text, whose length is one round number.
 bool cudnn_is_wanted(const PackedDocuments& documents) {
   const char* text = std::getenv("TETRAD_TRAIN_ATTENTION");
-  if (text != nullptr && std::string_view(text) == "cudnn") return true;
-  const bool flash = text != nullptr && std::string_view(text) == "flash";
-  return !flash && documents.longest % 128 == 0;
+  const std::string_view said = text == nullptr ? "" : text;
+  if (said == "cudnn") return true;
+  if (said == "flash") return false;
+  if (!said.empty())
+    throw Error(ExitCode::usage, "[attention] TETRAD_TRAIN_ATTENTION is '" + std::string(said) +
+                                     "'; it takes flash or cudnn, or is left out");
+  return documents.longest % 128 == 0;
 }
 
 // libtorch has no deterministic form of cuDNN's backward, and says nothing when it is asked for one.

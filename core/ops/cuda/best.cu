@@ -9,11 +9,8 @@ __global__ void __launch_bounds__(kThreads)
     best_kernel(const float* values, std::int64_t n, Best* best, Best* partial, unsigned* arrived) {
   Best mine = empty_best();
   for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < n;
-       i += static_cast<std::int64_t>(gridDim.x) * kThreads) {
-    const float v = values[i];
-    const bool finite = nvfp4::is_finite_bits(nvfp4::abs_bits(v));
-    mine = better(mine, {static_cast<std::int32_t>(i), finite ? 1 : 0, v, empty_best().top2});
-  }
+       i += static_cast<std::int64_t>(gridDim.x) * kThreads)
+    mine = better(mine, best_of_one(i, values[i]));
   mine = block_best<kThreads>(mine);
   __shared__ bool last;
   if (threadIdx.x == 0) {

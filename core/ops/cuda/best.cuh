@@ -20,6 +20,11 @@ __device__ inline Best empty_best() {
   return {0x7FFFFFFF, 1, least, least};
 }
 
+__device__ inline Best best_of_one(std::int64_t id, float value) {
+  const bool finite = nvfp4::is_finite_bits(nvfp4::abs_bits(value));
+  return {static_cast<std::int32_t>(id), finite ? 1 : 0, value, empty_best().top2};
+}
+
 // The best over a block of kThreads, in thread 0.
 template <int kThreads>
 __device__ Best block_best(Best mine) {

@@ -160,8 +160,7 @@ __global__ inline void __launch_bounds__(kSampleThreads)
 #pragma unroll 8
   for (std::int64_t i = threadIdx.x; i < row.n; i += kSampleThreads) {
     const float score = row.score(i);
-    const bool finite = nvfp4::is_finite_bits(nvfp4::abs_bits(score));
-    mine = better(mine, {static_cast<std::int32_t>(i), finite ? 1 : 0, score, empty_best().top2});
+    mine = better(mine, best_of_one(i, score));
     least_key = min(least_key, falling_key(score));
   }
   mine = block_best<kSampleThreads>(mine);
