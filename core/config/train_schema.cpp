@@ -120,7 +120,7 @@ std::vector<Field> step_fields() {
            Make("learning_rate", Type::number,
                 "Highest learning rate of a schedule of their own: the decay of `schedule`, from their first "
                 "step to their last, after a warm-up of `warmup_steps`, but at most an eighth of them. null: "
-                "the run's schedule goes on, whose rate is low by then. Without effect where steps is 0.")
+                "the run's schedule goes on, whose rate is low by then. Refused where steps is 0.")
                .nullable()
                .at_least(0)}),
       Make("head_budget_mib", Type::integer,

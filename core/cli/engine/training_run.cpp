@@ -182,7 +182,8 @@ void TrainingRun::give_back_if_asked() {
     if (session_.shrink_kv() > 0) done.emplace_back("KV slots of the self test given back");
     if (trainer_.recompute_blocks()) {
       done.emplace_back("later steps keep each block's input alone (train.checkpointing block)");
-      step_bytes_ = step_took_ = 0;  // the next step shows what it takes now
+      step_bytes_ = step_took_ =
+          0;  // what was foreseen no longer holds: the next step shows what it takes now
     }
     if (store_ && saved_step_ != trainer_.progress().step && trainer_.progress().step > 0) {
       save();
@@ -339,7 +340,8 @@ void TrainingRun::refuse_step_beyond_limit() {
   if (!room) return;
   // What was seen is better known than what was foreseen, which is an upper estimate.
   const std::int64_t seen = step_took_ + step_took_ / 4;
-  const std::int64_t more = step_took_ > 0 ? std::min(step_bytes_, seen) : step_bytes_;
+  std::int64_t more = step_bytes_;
+  if (step_took_ > 0) more = step_bytes_ > 0 ? std::min(step_bytes_, seen) : seen;
   if (room->holds(more)) return;
   save();
   throw Error(

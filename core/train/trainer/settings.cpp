@@ -43,6 +43,11 @@ TrainSettings TrainSettings::from(const nlohmann::json& train) {
   s.finish_steps = train.at("finish").at("steps").get<std::int64_t>();
   if (const nlohmann::json& rate = train.at("finish").at("learning_rate"); rate.is_number())
     s.finish_learning_rate = rate.get<double>();
+  if (s.finish_learning_rate && s.finish_steps == 0)
+    throw Error(
+        ExitCode::usage,
+        "[train] train.finish.learning_rate is set, but train.finish.steps is 0: set how many steps the "
+        "finish has, or leave its learning rate out");
   if (s.finish_steps > s.schedule.steps)
     throw Error(ExitCode::usage, "[train] train.finish.steps is " + std::to_string(s.finish_steps) +
                                      ", more than the " + std::to_string(s.schedule.steps) +
