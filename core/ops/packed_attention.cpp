@@ -73,12 +73,16 @@ bool takes_cuda_flash(const at::Tensor& q) {
 bool cudnn_is_wanted(const PackedDocuments& documents) {
   const char* text = std::getenv("TETRAD_TRAIN_ATTENTION");
   const std::string_view said = text == nullptr ? "" : text;
+  const bool there = at::globalContext().hasCuDNN();
+  if (said == "cudnn" && !there)
+    throw Error(ExitCode::usage,
+                "[attention] TETRAD_TRAIN_ATTENTION is cudnn, but this libtorch has no cuDNN");
   if (said == "cudnn") return true;
   if (said == "flash") return false;
   if (!said.empty())
     throw Error(ExitCode::usage, "[attention] TETRAD_TRAIN_ATTENTION is '" + std::string(said) +
                                      "'; it takes flash or cudnn, or is left out");
-  return documents.longest % 128 == 0;
+  return there && documents.longest % 128 == 0;
 }
 
 // libtorch has no deterministic form of cuDNN's backward, and says nothing when it is asked for one.
